@@ -1,0 +1,340 @@
+"""The run log and what stands on it: publishing, and reading what a run published.
+
+A stage writes its tables and then appends one row to ``runs``, last. Readers take the newest
+succeeded run for what they ask and read exactly the Delta versions that it recorded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+
+from pyspark.sql import DataFrame
+from typing_extensions import Self
+
+import kinsight
+from kinsight.config import Settings
+from kinsight.dates import AsOf
+from kinsight.errors import KinsightError, RefusedError
+from kinsight.progress import Progress
+from kinsight.tables import KeyValue, Tables, Written, table_schema
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """One row of ``runs``; see schemas/runs.sql for the meaning of each field."""
+
+    run_id: str
+    stage: str
+    status: str
+    as_of: dt.date | None
+    producer: dict[str, list[str]]
+    inputs: dict[str, int]
+    outputs: dict[str, int]
+    counts: dict[str, int]
+    metrics: dict[str, float]
+    warnings: list[str]
+    message: str | None
+    config_hash: str
+    config: str
+    started_at: dt.datetime
+    finished_at: dt.datetime
+
+    def covers(self, producer: Mapping[str, str]) -> bool:
+        """Whether the run produced what is asked, such as ``{"segmentation": "main"}``."""
+        return all(value in self.producer.get(key, []) for key, value in producer.items())
+
+
+@dataclasses.dataclass(frozen=True)
+class Publication:
+    """A table at the version that a succeeded run published."""
+
+    table: str
+    version: int
+    record: RunRecord
+
+
+@dataclasses.dataclass(frozen=True)
+class StageSummary:
+    """What a stage did, for the summary table and for tests."""
+
+    stage: str
+    as_of: dt.date | None
+    run_id: str
+    seconds: float
+    counts: dict[str, int]
+    metrics: dict[str, float]
+    outputs: dict[str, int]
+    producer: dict[str, list[str]]
+    warnings: list[str]
+
+
+class RunLog:
+    """Reads and appends rows of ``runs``."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+
+    def records(self) -> list[RunRecord]:
+        """All runs, oldest first. One row a job run: small at any size of shop."""
+        if not self.tables.exists("runs"):
+            return []
+        rows = self.tables.read("runs").collect()
+        records = [
+            RunRecord(
+                run_id=r["run_id"],
+                stage=r["stage"],
+                status=r["status"],
+                as_of=r["as_of"],
+                producer={k: list(v) for k, v in r["producer"].items()},
+                inputs={p["table"]: p["version"] for p in r["inputs"]},
+                outputs={p["table"]: p["version"] for p in r["outputs"]},
+                counts=dict(r["counts"]),
+                metrics=dict(r["metrics"]),
+                warnings=list(r["warnings"]),
+                message=r["message"],
+                config_hash=r["config_hash"],
+                config=r["config"],
+                started_at=r["started_at"],
+                finished_at=r["finished_at"],
+            )
+            for r in rows
+        ]
+        return sorted(records, key=lambda r: (r.finished_at, r.run_id))
+
+    def newest(
+        self,
+        table: str,
+        *,
+        as_of: dt.date | None = None,
+        not_after: dt.date | None = None,
+        before: dt.date | None = None,
+        producer: Mapping[str, str] | None = None,
+    ) -> Publication | None:
+        """The newest succeeded publication of a table, or None.
+
+        Args:
+            table: Table name.
+            as_of: Exactly this date.
+            not_after: This date or an earlier one; the latest such date wins.
+            before: An earlier date; the latest such date wins.
+            producer: What it must have produced, such as ``{"segmentation": "main"}``.
+        """
+        found = [
+            record
+            for record in self.records()
+            if record.status == "succeeded"
+            and table in record.outputs
+            and (as_of is None or record.as_of == as_of)
+            and (not_after is None or (record.as_of is not None and record.as_of <= not_after))
+            and (before is None or (record.as_of is not None and record.as_of < before))
+            and record.covers(producer or {})
+        ]
+        if not found:
+            return None
+        best = max(found, key=lambda r: (r.as_of or dt.date.min, r.finished_at, r.run_id))
+        return Publication(table, best.outputs[table], best)
+
+    def append(self, values: Mapping[str, object]) -> None:
+        """Append one row."""
+        self.tables.ensure("runs")
+        schema = table_schema("runs")
+        row = tuple(values[name] for name in schema.names)
+        rows = self.tables.spark.createDataFrame([row], schema)
+        self.tables.append("runs", rows, str(values["run_id"]))
+
+
+class StageRun:
+    """One run of one stage: reads pinned inputs, writes outputs, publishes at the end.
+
+    Use as a context manager. Leaving it normally appends a succeeded row to ``runs``; leaving it
+    with an exception appends a refused or failed one and lets the exception pass.
+
+    Args:
+        log: The run log.
+        progress: Where steps are shown.
+        stage: Stage name.
+        as_of: The as-of date; None for ``ingest``.
+        timezone: The shop's time zone.
+        config: The stage's settings, kept in the row.
+        latest_input: Read the newest inputs even if an earlier run of this date pinned others.
+    """
+
+    def __init__(
+        self,
+        log: RunLog,
+        progress: Progress,
+        stage: str,
+        as_of: AsOf | None,
+        timezone: str,
+        config: Settings,
+        latest_input: bool = False,
+    ) -> None:
+        self.log = log
+        self.tables = log.tables
+        self.progress = progress
+        self.stage = stage
+        self.as_of = as_of
+        self.timezone = timezone
+        self.config = config
+        self.latest_input = latest_input
+        self.started_at = dt.datetime.now(dt.timezone.utc)
+        stamp = self.started_at.strftime("%Y%m%dT%H%M%S")
+        self.run_id = f"{stamp}-{stage}-{secrets.token_hex(3)}"
+        self.producer: dict[str, list[str]] = {}
+        self.inputs: dict[str, int] = {}
+        self.outputs: dict[str, int] = {}
+        self.counts: dict[str, int] = {}
+        self.metrics: dict[str, float] = {}
+        self.warnings: list[str] = []
+        self._clock = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self.progress.stage(self.stage, self.as_of.date if self.as_of else None)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._record("succeeded", None)
+        elif isinstance(error, Exception) and self.log.tables.exists("runs"):
+            status = "refused" if isinstance(error, RefusedError) else "failed"
+            message = error.text() if isinstance(error, KinsightError) else repr(error)
+            self.outputs = {}
+            self._record(status, message)
+
+    @contextmanager
+    def step(self, description: str) -> Iterator[None]:
+        """Show a step with a spinner, its Spark tasks and its seconds."""
+        with self.progress.step(description, self.tables.spark):
+            yield
+
+    def warn(self, message: str) -> None:
+        """Keep a warning in the run's row and show it."""
+        self.warnings.append(message)
+        self.progress.warn(message)
+
+    def earlier_version(self, table: str, producer: Mapping[str, str] | None = None) -> int | None:
+        """The version of an input that the last succeeded run of this stage and date read.
+
+        A published date never changes because late events came: its re-run reads what its run
+        read, unless the latest input is asked for.
+        """
+        if self.latest_input or self.as_of is None:
+            return None
+        for record in reversed(self.log.records()):
+            if (
+                record.stage == self.stage
+                and record.status == "succeeded"
+                and record.as_of == self.as_of.date
+                and record.covers(producer or {})
+            ):
+                return record.inputs.get(table)
+        return None
+
+    def require(
+        self,
+        table: str,
+        *,
+        as_of: dt.date | None = None,
+        not_after: dt.date | None = None,
+        producer: Mapping[str, str] | None = None,
+        made_by: str,
+    ) -> Publication:
+        """The newest publication of a table.
+
+        Args:
+            table: Table name.
+            as_of: Exactly this date.
+            not_after: The latest date up to this one.
+            producer: What it must have produced.
+            made_by: The stage to name if there is none.
+
+        Raises:
+            RefusedError: If no succeeded run published it.
+        """
+        found = self.log.newest(table, as_of=as_of, not_after=not_after, producer=producer)
+        if found is None:
+            wanted = ", ".join(f"{k} {v}" for k, v in (producer or {}).items())
+            date = f" for {as_of}" if as_of else f" up to {not_after}" if not_after else ""
+            raise RefusedError(
+                f"Stage {self.stage} has no input: nothing published {table}{date}.",
+                expected=f"a succeeded run of `{made_by}`{date}{f' ({wanted})' if wanted else ''}",
+                found="none in table runs",
+                to_do=f"run `kinsight {made_by}` first, or `kinsight run` for all stages",
+            )
+        return found
+
+    def read(self, source: Publication | str, version: int | None = None) -> DataFrame:
+        """Read a publication, or a table at a version, and record it as an input."""
+        table = source if isinstance(source, str) else source.table
+        if not isinstance(source, str):
+            version = source.version
+        elif version is None:
+            version = self.tables.version(table)
+        self.inputs[table] = int(version or 0)
+        return self.tables.read(table, version)
+
+    def write(self, table: str, rows: DataFrame, key: Mapping[str, KeyValue]) -> Written:
+        """Replace the rows of a producer key and record the table as an output."""
+        written = self.tables.replace(table, rows, key, self.run_id)
+        self.outputs[table] = written.version
+        self.counts[f"{table}_rows"] = written.rows
+        return written
+
+    def publish_unchanged(self, tables: Iterable[str]) -> None:
+        """Record tables as outputs at their newest version without writing them."""
+        for table in tables:
+            self.outputs[table] = self.tables.version(table)
+
+    def summary(self) -> StageSummary:
+        """What the run did so far."""
+        return StageSummary(
+            stage=self.stage,
+            as_of=self.as_of.date if self.as_of else None,
+            run_id=self.run_id,
+            seconds=time.monotonic() - self._clock,
+            counts=dict(self.counts),
+            metrics=dict(self.metrics),
+            outputs=dict(self.outputs),
+            producer=dict(self.producer),
+            warnings=list(self.warnings),
+        )
+
+    def _record(self, status: str, message: str | None) -> None:
+        self.log.append(
+            {
+                "run_id": self.run_id,
+                "stage": self.stage,
+                "status": status,
+                "as_of": self.as_of.date if self.as_of else None,
+                "as_of_instant": self.as_of.instant if self.as_of else None,
+                "shop_timezone": self.timezone,
+                "producer": self.producer,
+                "inputs": _pairs(self.inputs),
+                "outputs": _pairs(self.outputs),
+                "counts": self.counts,
+                "metrics": {k: float(v) for k, v in self.metrics.items()},
+                "warnings": self.warnings,
+                "message": message,
+                "config_hash": self.config.stable_hash(),
+                "config": json.dumps(self.config.model_dump(mode="json"), sort_keys=True),
+                "code_version": kinsight.__version__,
+                "started_at": self.started_at,
+                "finished_at": dt.datetime.now(dt.timezone.utc),
+            }
+        )
+
+
+def _pairs(versions: Mapping[str, int]) -> Sequence[tuple[str, int]]:
+    return sorted(versions.items())

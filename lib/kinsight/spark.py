@@ -1,0 +1,163 @@
+"""The only place where a Spark session is built."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pyspark import SparkConf
+from pyspark.sql import SparkSession
+
+from kinsight.config import SparkConfig
+from kinsight.errors import EnvironmentProblem
+from kinsight.resources import resource
+
+INSTALL_JAVA = (
+    "install Java 17, for instance `sudo apt-get install -y openjdk-17-jre-headless` (Debian, "
+    "Ubuntu), `brew install openjdk@17` (macOS) or `conda install -c conda-forge openjdk=17`, "
+    "and set JAVA_HOME if it is not on PATH"
+)
+
+
+def read_properties(path: Path) -> dict[str, str]:
+    """The key-value pairs of a Spark properties file."""
+    pairs: dict[str, str] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        key, _, value = line.strip().partition(" ")
+        if key and not key.startswith("#"):
+            pairs[key] = value.strip()
+    return pairs
+
+
+def is_spark_submit() -> bool:
+    """Whether spark-submit started this process, so that the JVM and its settings exist."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+def build_session(config: SparkConfig, overrides: Mapping[str, str] | None = None) -> SparkSession:
+    """The session: from spark-submit's settings, or from spark-conf/local.conf.
+
+    Args:
+        config: Properties of the configuration, laid over local.conf.
+        overrides: Properties laid over both, for tests.
+
+    Raises:
+        EnvironmentProblem: If Java is missing or too old, or the JVM does not start.
+    """
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+    conf = SparkConf()
+    if not is_spark_submit():
+        check_java()
+        properties = read_properties(resource("spark-conf", "local.conf"))
+        properties |= config.conf | dict(overrides or {})
+        if config.master:
+            properties["spark.master"] = config.master
+        _use_cached_jars(properties)
+        conf.setAll(list(properties.items()))
+    with tempfile.NamedTemporaryFile("w+", prefix="kinsight-spark-", suffix=".log") as log:
+        try:
+            with _stderr_to(log.fileno(), active=not is_spark_submit()):
+                session = SparkSession.builder.config(conf=conf).getOrCreate()
+        except Exception as error:
+            raise _start_problem(error, conf, Path(log.name).read_text(errors="replace")) from None
+    session.conf.set("spark.sql.session.timeZone", "UTC")
+    session.sparkContext.setLogLevel(os.environ.get("KINSIGHT_SPARK_LOG", "ERROR"))
+    return session
+
+
+def check_java() -> None:
+    """Refuse to go on without Java 17 or newer.
+
+    Raises:
+        EnvironmentProblem: With the command that installs Java.
+    """
+    home = os.environ.get("JAVA_HOME")
+    java = f"{home}/bin/java" if home else shutil.which("java")
+    try:
+        output = subprocess.run(
+            [java or "java", "-version"], capture_output=True, text=True, check=True, timeout=60
+        ).stderr
+    except (OSError, subprocess.SubprocessError):
+        raise EnvironmentProblem(
+            "Spark needs Java and none was found.",
+            expected="Java 17 or newer through JAVA_HOME or PATH",
+            found=f"JAVA_HOME={home}" if home else "no `java` on PATH",
+            to_do=INSTALL_JAVA,
+        ) from None
+    version = output.split('"')[1] if '"' in output else output.strip()
+    major = version.split(".")[0]
+    if not major.isdigit() or int(major) < 17:
+        raise EnvironmentProblem(
+            "This Java is too old for Spark 4.",
+            expected="Java 17 or newer",
+            found=f"Java {version}",
+            to_do=INSTALL_JAVA,
+        )
+
+
+def _use_cached_jars(properties: dict[str, str]) -> None:
+    """Take JARs that Ivy fetched before straight from its folder: no network, a faster start."""
+    packages = properties.get("spark.jars.packages")
+    if not packages:
+        return
+    ivy = Path(properties.get("spark.jars.ivy", Path.home() / ".ivy2.5.2"))
+    files: list[str] = []
+    for package in packages.split(","):
+        organisation, artifact, version = package.strip().split(":")
+        needed = [ivy / "jars" / f"{organisation}_{artifact}-{version}.jar"]
+        if artifact.startswith("delta-spark"):
+            needed += [
+                ivy / "jars" / f"io.delta_delta-storage-{version}.jar",
+                *sorted((ivy / "jars").glob("org.antlr_antlr4-runtime-*.jar"))[-1:],
+            ]
+            if len(needed) < 3:
+                return
+        files += [str(path) for path in needed]
+    if all(Path(path).is_file() for path in files):
+        del properties["spark.jars.packages"]
+        given = properties.get("spark.jars")
+        properties["spark.jars"] = ",".join([*([given] if given else []), *files])
+
+
+@contextlib.contextmanager
+def _stderr_to(target: int, *, active: bool) -> Iterator[None]:
+    """Let the JVM that starts meanwhile inherit another standard error: its log, not the screen."""
+    if not active or os.environ.get("KINSIGHT_SPARK_LOG"):
+        yield
+        return
+    sys.stderr.flush()
+    saved = os.dup(2)
+    os.dup2(target, 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def _start_problem(error: Exception, conf: SparkConf, log: str) -> EnvironmentProblem:
+    packages = conf.get("spark.jars.packages", "")
+    if "unresolved dependency" in log or "Server access error" in log:
+        return EnvironmentProblem(
+            "Spark could not fetch the Delta JAR.",
+            expected=f"{packages} from a Maven repository, once",
+            found="no answer from the repositories",
+            to_do="connect once, or put the three JAR files (delta-spark, delta-storage, "
+            "antlr4-runtime) in a folder and set spark.conf: {spark.jars: FILES, "
+            "spark.jars.packages: ''}",
+        )
+    tail = " | ".join(line for line in log.strip().splitlines()[-3:]) or str(error)
+    return EnvironmentProblem(
+        "Spark did not start.",
+        expected="a running JVM",
+        found=tail,
+        to_do="run with KINSIGHT_SPARK_LOG=INFO to see Spark's own log",
+    )

@@ -1,0 +1,219 @@
+"""The table catalogue: creates Delta tables from ``schemas/*.sql``, writes and reads them.
+
+Nothing else knows whether tables live under a folder or in a catalogue schema.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import functools
+import re
+from collections.abc import Mapping, Sequence
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from kinsight.config import TablesConfig
+from kinsight.errors import IntegrityError
+from kinsight.resources import resource
+
+KeyValue = str | dt.date | Sequence[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """One commit: the Delta version it made and the rows it added."""
+
+    table: str
+    version: int
+    rows: int
+
+
+@functools.cache
+def table_names() -> tuple[str, ...]:
+    """Names of all tables, one ``schemas/NAME.sql`` each, sorted."""
+    return tuple(sorted(path.stem for path in resource("schemas").glob("*.sql")))
+
+
+@functools.cache
+def table_ddl(name: str) -> str:
+    """The CREATE TABLE statement of a table, with ``{table}`` for its identifier."""
+    if name not in table_names():
+        raise KeyError(f"no table {name}; known: {', '.join(table_names())}")
+    return resource("schemas", f"{name}.sql").read_text(encoding="utf-8")
+
+
+@functools.cache
+def table_schema(name: str) -> StructType:
+    """Columns, types, nullability and comments of a table, as its DDL defines them.
+
+    Needs an active Spark session, whose parser reads the DDL.
+    """
+    columns = re.search(r"\(\n(.*?)\n\)\nUSING delta", table_ddl(name), re.DOTALL)
+    if columns is None:
+        raise ValueError(f"schemas/{name}.sql does not follow the form of the others")
+    schema = StructType.fromDDL(columns.group(1))
+    assert isinstance(schema, StructType)
+    return schema
+
+
+def quote(value: str | dt.date) -> str:
+    """A SQL string literal; dates as DATE literals."""
+    if isinstance(value, dt.date):
+        return f"DATE '{value.isoformat()}'"
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def key_predicate(key: Mapping[str, KeyValue]) -> str:
+    """The SQL predicate that selects exactly the rows of a producer key."""
+    terms = []
+    for column, value in key.items():
+        if isinstance(value, (str, dt.date)):
+            terms.append(f"`{column}` = {quote(value)}")
+        elif value:
+            terms.append(f"`{column}` IN ({', '.join(quote(v) for v in value)})")
+        else:
+            terms.append("false")
+    return " AND ".join(terms)
+
+
+class Tables:
+    """All tables under one root.
+
+    Args:
+        spark: The session.
+        config: The root: a folder or a catalogue schema.
+    """
+
+    def __init__(self, spark: SparkSession, config: TablesConfig) -> None:
+        self.spark = spark
+        self.config = config
+        self._ensured: set[str] = set()
+
+    def identifier(self, name: str) -> str:
+        """The quoted SQL identifier of a table."""
+        if self.config.path is not None:
+            path = f"{self.config.path.rstrip('/')}/{name}".replace("`", "``")
+            return f"delta.`{path}`"
+        parts = [*str(self.config.catalogue_schema).split("."), name]
+        return ".".join("`" + part.replace("`", "``") + "`" for part in parts)
+
+    def ensure(self, *names: str) -> None:
+        """Create tables that do not exist and check those that do.
+
+        Raises:
+            IntegrityError: If an existing table has other columns than its definition.
+        """
+        for name in names:
+            if name in self._ensured:
+                continue
+            if self.config.catalogue_schema is not None:
+                schema = self.identifier(name).rpartition(".")[0]
+                self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+            self.spark.sql(table_ddl(name).replace("{table}", self.identifier(name), 1))
+            self._check_columns(name)
+            self._ensured.add(name)
+
+    def exists(self, name: str) -> bool:
+        """Whether the table was created."""
+        if name in self._ensured:
+            return True
+        if self.config.path is None:
+            return self.spark.catalog.tableExists(self.identifier(name))
+        # The import needs a running JVM gateway; at module level it would build one.
+        from delta.tables import DeltaTable
+
+        return DeltaTable.isDeltaTable(self.spark, f"{self.config.path.rstrip('/')}/{name}")
+
+    def read(self, name: str, version: int | None = None) -> DataFrame:
+        """A table as it is, or as a Delta version had it."""
+        self.ensure(name)
+        at = "" if version is None else f" VERSION AS OF {int(version)}"
+        return self.spark.sql(f"SELECT * FROM {self.identifier(name)}{at}")
+
+    def version(self, name: str) -> int:
+        """The newest Delta version."""
+        self.ensure(name)
+        return self._last_commit(name)[0]
+
+    def replace(
+        self, name: str, rows: DataFrame, key: Mapping[str, KeyValue], run_id: str
+    ) -> Written:
+        """Replace exactly the rows of a producer key, in one commit.
+
+        Args:
+            name: Table.
+            rows: Has the table's columns in any order; ``run_id`` and the single-valued columns
+                of ``key`` are added where missing.
+            key: Column to value, or to values for IN; rows outside it are an error of Delta.
+            run_id: Written to the column of that name and to the commit.
+        """
+        self.ensure(name)
+        writer = self._conform(name, rows, key, run_id).write.format("delta").mode("overwrite")
+        writer = writer.option("replaceWhere", key_predicate(key)).option("userMetadata", run_id)
+        self._save(writer, name)
+        version, added = self._last_commit(name)
+        return Written(name, version, added)
+
+    def append(self, name: str, rows: DataFrame, run_id: str) -> Written:
+        """Append rows in one commit."""
+        self.ensure(name)
+        writer = self._conform(name, rows, {}, run_id).write.format("delta").mode("append")
+        self._save(writer.option("userMetadata", run_id), name)
+        version, added = self._last_commit(name)
+        return Written(name, version, added)
+
+    def _save(self, writer: object, name: str) -> None:
+        if self.config.path is not None:
+            writer.save(f"{self.config.path.rstrip('/')}/{name}")  # type: ignore[attr-defined]  # DataFrameWriter is not exported by pyspark's stubs
+        else:
+            writer.saveAsTable(self.identifier(name))  # type: ignore[attr-defined]  # as above
+
+    def _conform(
+        self, name: str, rows: DataFrame, key: Mapping[str, KeyValue], run_id: str
+    ) -> DataFrame:
+        """Put the columns in the table's order and types; refuse missing and surplus ones."""
+        schema = table_schema(name)
+        fill = {c: v for c, v in key.items() if isinstance(v, (str, dt.date))}
+        fill["run_id"] = run_id
+        for column, value in fill.items():
+            if column in schema.names and column not in rows.columns:
+                rows = rows.withColumn(column, F.lit(value))
+        missing = sorted(set(schema.names) - set(rows.columns))
+        surplus = sorted(set(rows.columns) - set(schema.names))
+        if missing or surplus:
+            raise IntegrityError(
+                f"Rows for {name} do not fit schemas/{name}.sql.",
+                expected=", ".join(schema.names),
+                found=f"missing: {missing}; not in the table: {surplus}",
+                to_do="this is a mistake in Kinsight; please report it",
+            )
+        return rows.select(*(F.col(f.name).cast(f.dataType).alias(f.name) for f in schema))
+
+    def _check_columns(self, name: str) -> None:
+        expected = {f.name: f.dataType for f in table_schema(name)}
+        found = {f.name: f.dataType for f in self.spark.table(self.identifier(name)).schema}
+        if expected != found:
+            different = sorted(c for c in {*expected, *found} if expected.get(c) != found.get(c))
+            raise IntegrityError(
+                f"Table {name} was made by another version of Kinsight.",
+                expected=f"the columns of schemas/{name}.sql",
+                found=f"other or missing: {', '.join(different)}",
+                to_do=f"move {self.identifier(name)} away, or use the version that made it",
+            )
+
+    def _last_commit(self, name: str) -> tuple[int, int]:
+        """Version and added rows of the newest commit."""
+        history = self.spark.sql(f"DESCRIBE HISTORY {self.identifier(name)} LIMIT 1")
+        row = history.select("version", "operationMetrics").first()
+        if row is None:
+            raise IntegrityError(
+                f"Table {name} has no history.",
+                expected="a Delta log",
+                found="none",
+                to_do="move the folder away and run again",
+            )
+        return int(row[0]), int((row[1] or {}).get("numOutputRows", 0))

@@ -1,0 +1,57 @@
+"""Fixtures of all tests: one Spark session, fresh workspaces, a small shop with planted tastes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from kinsight.config import KinsightConfig, SparkConfig, parse_settings
+from kinsight.progress import Progress
+from kinsight.workspace import Workspace
+
+TEST_PROPERTIES = {
+    "spark.master": "local[2]",
+    "spark.driver.memory": "2g",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+}
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """The one session of all tests, with a catalogue warehouse of its own."""
+    from kinsight.spark import build_session
+
+    warehouse = tmp_path_factory.mktemp("catalogue")
+    session = build_session(
+        SparkConfig(), TEST_PROPERTIES | {"spark.sql.warehouse.dir": str(warehouse)}
+    )
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def workspace(spark: SparkSession, tmp_path: Path) -> Callable[..., Workspace]:
+    """Opens a workspace with an empty warehouse; keyword arguments are configuration sections."""
+
+    def open_workspace(root: Path | None = None, **sections: Any) -> Workspace:
+        return open_test_workspace(spark, root or tmp_path / "warehouse", **sections)
+
+    return open_workspace
+
+
+def open_test_workspace(spark: SparkSession, root: Path, **sections: Any) -> Workspace:
+    """A workspace over a folder; an `ingest` section that reads nothing unless one is given."""
+    data: dict[str, Any] = {
+        "shop": "test",
+        "tables": {"path": str(root)},
+        "ingest": {"events": [{"name": "events", "path": str(root / "no-events.csv")}]},
+        "report": {"folder": str(root.parent / "reports")},
+    } | sections
+    config = parse_settings(KinsightConfig, data, Path("test.yaml"))
+    return Workspace.open(spark, config, Progress(quiet=True))

@@ -1,0 +1,73 @@
+"""The configuration refuses what it does not know and says what came closest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kinsight.config import KinsightConfig, load_config, parse_settings
+from kinsight.errors import ConfigError
+
+MINIMAL = """
+shop: corner
+shop_timezone: Europe/Berlin
+tables: {path: ./warehouse}
+ingest:
+  events: [{name: log, path: data/*.csv}]
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "shop.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, MINIMAL))
+    assert config.tables.path == str(tmp_path / "warehouse")
+    assert config.ingest.events[0].path == str(tmp_path / "data/*.csv")
+    assert config.report.folder == str(tmp_path / "reports")
+
+
+def test_an_unknown_key_names_the_nearest_known_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"`segment\.segmnts` \(did you mean `segments`\?\)"):
+        load_config(write(tmp_path, MINIMAL + "segment: {segmnts: 4}\n"))
+
+
+def test_an_unknown_key_inside_a_list_is_found(tmp_path: Path) -> None:
+    text = MINIMAL.replace("path: data/*.csv", "path: x, colums: {}")
+    with pytest.raises(ConfigError, match="did you mean `columns`"):
+        load_config(write(tmp_path, text))
+
+
+def test_an_unknown_time_zone_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean Europe/Berlin"):
+        load_config(write(tmp_path, MINIMAL.replace("Berlin", "Berln")))
+
+
+def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path / "none.yaml")
+    assert caught.value.exit_code == 2
+
+
+def test_environment_variables_override_single_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KINSIGHT__SEGMENT__SEGMENTS", "12")
+    assert load_config(write(tmp_path, MINIMAL)).segment.segments == 12
+
+
+def test_the_hash_changes_with_a_value_and_only_then(tmp_path: Path) -> None:
+    one = load_config(write(tmp_path, MINIMAL))
+    again = load_config(write(tmp_path, MINIMAL))
+    other = load_config(write(tmp_path, MINIMAL + "segment: {seed: 8}\n"))
+    assert one.segment.stable_hash() == again.segment.stable_hash() != other.segment.stable_hash()
+
+
+def test_tables_need_exactly_one_root() -> None:
+    data = {"tables": {}, "ingest": {"events": [{"name": "e", "path": "x"}]}}
+    with pytest.raises(ConfigError, match="either `path` or `schema`"):
+        parse_settings(KinsightConfig, data, Path("x.yaml"))
