@@ -43,6 +43,7 @@ class RunRecord:
     message: str | None
     config_hash: str
     config: str
+    code_version: str
     started_at: dt.datetime
     finished_at: dt.datetime
 
@@ -75,6 +76,32 @@ class StageSummary:
     warnings: list[str]
 
 
+def newest_publication(
+    records: Iterable[RunRecord],
+    table: str,
+    *,
+    as_of: dt.date | None = None,
+    not_after: dt.date | None = None,
+    before: dt.date | None = None,
+    producer: Mapping[str, str] | None = None,
+) -> Publication | None:
+    """What :meth:`RunLog.newest` finds, among records that were read already."""
+    found = [
+        record
+        for record in records
+        if record.status == "succeeded"
+        and table in record.outputs
+        and (as_of is None or record.as_of == as_of)
+        and (not_after is None or (record.as_of is not None and record.as_of <= not_after))
+        and (before is None or (record.as_of is not None and record.as_of < before))
+        and record.covers(producer or {})
+    ]
+    if not found:
+        return None
+    best = max(found, key=lambda r: (r.as_of or dt.date.min, r.finished_at, r.run_id))
+    return Publication(table, best.outputs[table], best)
+
+
 class RunLog:
     """Reads and appends rows of ``runs``."""
 
@@ -101,6 +128,7 @@ class RunLog:
                 message=r["message"],
                 config_hash=r["config_hash"],
                 config=r["config"],
+                code_version=r["code_version"],
                 started_at=r["started_at"],
                 finished_at=r["finished_at"],
             )
@@ -126,20 +154,14 @@ class RunLog:
             before: An earlier date; the latest such date wins.
             producer: What it must have produced, such as ``{"segmentation": "main"}``.
         """
-        found = [
-            record
-            for record in self.records()
-            if record.status == "succeeded"
-            and table in record.outputs
-            and (as_of is None or record.as_of == as_of)
-            and (not_after is None or (record.as_of is not None and record.as_of <= not_after))
-            and (before is None or (record.as_of is not None and record.as_of < before))
-            and record.covers(producer or {})
-        ]
-        if not found:
-            return None
-        best = max(found, key=lambda r: (r.as_of or dt.date.min, r.finished_at, r.run_id))
-        return Publication(table, best.outputs[table], best)
+        return newest_publication(
+            self.records(),
+            table,
+            as_of=as_of,
+            not_after=not_after,
+            before=before,
+            producer=producer,
+        )
 
     def append(self, values: Mapping[str, object]) -> None:
         """Append one row."""
