@@ -1,0 +1,301 @@
+"""The `kinsight` command. Each sub-command calls the same function as its job in `jobs/`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import kinsight
+from kinsight.config import KinsightConfig, load_config
+from kinsight.dates import AsOf, parse_date
+from kinsight.errors import KinsightError, RefusedError
+from kinsight.progress import Progress
+from kinsight.runs import StageSummary
+from kinsight.spark import build_session
+from kinsight.workspace import Workspace
+
+EXIT_CODES = "Exit codes: 0 done, 1 failure, 2 wrong usage or configuration, 3 refused by a gate."
+
+app = typer.Typer(
+    name="kinsight",
+    help="Customer segments and lookalike audiences from a clickstream, as Delta tables.\n\n"
+    + EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+ConfigOption = Annotated[
+    Path,
+    typer.Option("--config", "-c", envvar="KINSIGHT_CONFIG", help="YAML file of the shop."),
+]
+AsOfOption = Annotated[
+    str,
+    typer.Option(
+        "--as-of",
+        help="Use events before midnight of this date, YYYY-MM-DD. By default today in the shop.",
+        show_default=False,
+    ),
+]
+LatestOption = Annotated[
+    bool,
+    typer.Option(
+        "--latest-input",
+        help="Let a date that was published before take in what arrived since.",
+    ),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and the summary.")]
+DEFAULT_CONFIG = Path("kinsight.yaml")
+
+Stage = Callable[[Workspace, AsOf], Iterable[StageSummary]]
+
+
+def _example(command: str) -> str:
+    return f"Example: `kinsight {command}`\n\n{EXIT_CODES}"
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Customer segments and lookalike audiences from a clickstream, as Delta tables."""
+    if version:
+        typer.echo(f"kinsight {kinsight.__version__}")
+        raise typer.Exit
+
+
+@app.command(epilog=_example("ingest -c shop.yaml"))
+def ingest(config: ConfigOption = DEFAULT_CONFIG, quiet: QuietOption = False) -> None:
+    """Read new and changed source files into events, items and users."""
+    from kinsight.ingest.job import run_ingest
+
+    _run(config, "", quiet, lambda workspace, _: [run_ingest(workspace)])
+
+
+@app.command(epilog=_example("sequence -c shop.yaml --as-of 2017-10-30"))
+def sequence(
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_of: AsOfOption = "",
+    latest_input: LatestOption = False,
+    new_vocabulary: Annotated[
+        bool, typer.Option("--new-vocabulary", help="Make a new vocabulary, for a new encoder.")
+    ] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Turn events into vocabularies, sequences, user features and bags."""
+    from kinsight.sequence.job import run_sequence
+
+    def stage(workspace: Workspace, date: AsOf) -> list[StageSummary]:
+        return [
+            run_sequence(workspace, date, latest_input=latest_input, new_vocabulary=new_vocabulary)
+        ]
+
+    _run(config, as_of, quiet, stage)
+
+
+@app.command(epilog=_example("train -c shop.yaml --as-of 2017-10-30"))
+def train(
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_of: AsOfOption = "",
+    latest_input: LatestOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Train an encoder on the sequences of a date."""
+    from kinsight.train.job import run_train
+
+    _run(config, as_of, quiet, lambda w, date: [run_train(w, date, latest_input=latest_input)])
+
+
+@app.command(epilog=_example("embed -c shop.yaml --as-of 2017-10-30"))
+def embed(
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_of: AsOfOption = "",
+    latest_input: LatestOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Turn the sequences of a date into one vector a user, in the executors."""
+    from kinsight.embed.job import run_embed
+
+    _run(config, as_of, quiet, lambda w, date: [run_embed(w, date, latest_input=latest_input)])
+
+
+@app.command(epilog=_example("segment -c shop.yaml --as-of 2017-10-30"))
+def segment(
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_of: AsOfOption = "",
+    latest_input: LatestOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Group the users of a date into named segments with stable ids."""
+    from kinsight.segment.job import run_segment
+
+    _run(config, as_of, quiet, lambda w, date: [run_segment(w, date, latest_input=latest_input)])
+
+
+@app.command(epilog=_example("expand -c shop.yaml --as-of 2017-10-30"))
+def expand(
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_of: AsOfOption = "",
+    latest_input: LatestOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Expand every seed list of the audience folder to the users most like it."""
+    from kinsight.expand.job import run_expand
+
+    _run(config, as_of, quiet, lambda w, date: [run_expand(w, date, latest_input=latest_input)])
+
+
+@app.command(epilog=_example("report -c shop.yaml --as-of 2017-10-30"))
+def report(
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_of: AsOfOption = "",
+    latest_input: LatestOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Write the HTML report of a date."""
+    from kinsight.report.job import run_report
+
+    _run(config, as_of, quiet, lambda w, date: [run_report(w, date, latest_input=latest_input)])
+
+
+@app.command(epilog=_example("run -c shop.yaml --as-of 2017-10-30"))
+def run(
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_of: AsOfOption = "",
+    latest_input: LatestOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Run all stages for a date: what a nightly job calls."""
+    from kinsight.pipeline import run_pipeline
+
+    _run(config, as_of, quiet, lambda w, date: run_pipeline(w, date, latest_input=latest_input))
+
+
+@app.command(epilog=_example("demo --folder demo"))
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where sources, tables and reports go.")] = Path(
+        "demo"
+    ),
+    quiet: QuietOption = False,
+) -> None:
+    """A year of a real grocer: two dates, segments, three audiences, a report."""
+    from kinsight.demo import run_demo
+
+    console = Console(highlight=False)
+    config_file = run_demo(folder, Progress(quiet=quiet), lambda s: print_summary(console, s))
+    console.print(f"Configuration  {config_file}")
+
+
+def _run(config_file: Path, as_of: str, quiet: bool, stage: Stage) -> None:
+    """Open the workspace, run stages, print the summary, turn refused audiences into exit 3."""
+    config = load_config(config_file)
+    date = AsOf.of(parse_date(as_of) if as_of else _today(config), config.shop_timezone)
+    check_root(config)
+    progress = Progress(quiet=quiet)
+    with progress.step("starting Spark"):
+        spark = build_session(config.spark)
+    summaries: list[StageSummary] = []
+    try:
+        summaries.extend(stage(Workspace.open(spark, config, progress), date))
+    finally:
+        if summaries:
+            print_summary(Console(highlight=False), summaries)
+    refused = sum(s.counts.get("audiences_refused", 0) for s in summaries)
+    if refused:
+        reasons = [w for s in summaries if s.stage == "expand" for w in s.warnings]
+        raise RefusedError(
+            f"{refused} audience{'s were' if refused > 1 else ' was'} refused; all else is "
+            "published.",
+            found=" | ".join(reasons),
+            to_do="mend the seed lists, then run `kinsight expand` again",
+        )
+
+
+def _today(config: KinsightConfig) -> dt.date:
+    return dt.datetime.now(config.zone).date()
+
+
+def check_root(config: KinsightConfig) -> None:
+    """Refuse a table root on this machine that cannot be written, before Spark starts.
+
+    Raises:
+        KinsightError: If the folder cannot be made or written to.
+    """
+    root = config.tables.path
+    if root is None or "://" in root:
+        return
+    try:
+        Path(root).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            pass
+    except OSError as error:
+        raise KinsightError(
+            f"The table folder {root} cannot be used.",
+            expected="a folder that this user may write to",
+            found=f"{error.strerror}: {error.filename or root}",
+            to_do="change its permissions or `tables.path` in the configuration",
+        ) from None
+
+
+def print_summary(console: Console, summaries: Sequence[StageSummary]) -> None:
+    """Print one line a stage: rows, seconds, what a person should know."""
+    table = Table(title="Summary", title_justify="left", show_edge=False, pad_edge=False)
+    for column in ("stage", "as of", "seconds", "what it did"):
+        table.add_column(column, justify="right" if column == "seconds" else "left")
+    for summary in summaries:
+        facts = [f"{key.replace('_', ' ')} {value:,}" for key, value in summary.counts.items()]
+        facts += [f"{key.replace('_', ' ')} {value:.3g}" for key, value in summary.metrics.items()]
+        table.add_row(
+            summary.stage,
+            str(summary.as_of or ""),
+            f"{summary.seconds:.1f}",
+            ", ".join(facts),
+        )
+    console.print(table)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code; never a traceback for a known mistake."""
+    console = Console(stderr=True, highlight=False)
+    try:
+        code = app(args=arguments, prog_name="kinsight", standalone_mode=False)
+    except click.exceptions.Abort:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except KinsightError as error:
+        kind = {2: "Wrong usage", 3: "Refused"}.get(error.exit_code, "Failed")
+        console.print(f"[bold red]{kind}:[/bold red]", end=" ")
+        console.print(error.text(), markup=False)
+        code = error.exit_code
+    except Exception as error:
+        console.print(f"[bold red]Failed:[/bold red] {type(error).__name__}", end=" ")
+        console.print(_first_line(error), markup=False)
+        console.print(f"  The full trace is in {_write_trace()}", markup=False)
+        code = 1
+    sys.stdout.flush()
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), "")[:300]
+
+
+def _write_trace() -> str:
+    handle, path = tempfile.mkstemp(prefix="kinsight-trace-", suffix=".log")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        traceback.print_exc(file=file)
+    return path

@@ -1,0 +1,98 @@
+"""The reference pages of the docs, made from the code: configuration and tables.
+
+Example:
+    ``python -m kinsight.reference docs`` writes ``configuration.md`` and ``tables.md``.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from kinsight import config
+from kinsight.tables import table_ddl, table_names
+
+_MADE = "<!-- Made by `python -m kinsight.reference docs`; edit the code, not this page. -->\n"
+_SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
+    ("(top level)", config.KinsightConfig),
+    ("tables", config.TablesConfig),
+    ("spark", config.SparkConfig),
+    ("ingest", config.IngestConfig),
+    ("ingest.events", config.EventSourceConfig),
+    ("ingest.items", config.ItemSourceConfig),
+    ("ingest.users", config.UserSourceConfig),
+    ("sequence", config.SequenceConfig),
+    ("train", config.TrainConfig),
+    ("embed", config.EmbedConfig),
+    ("segment", config.SegmentConfig),
+    ("expand", config.ExpandConfig),
+    ("expand.sizes", config.SizesConfig),
+    ("report", config.ReportConfig),
+)
+
+
+def configuration_page() -> str:
+    """Every key of the configuration with its default and meaning, as Markdown."""
+    parts = [
+        _MADE,
+        "# Configuration\n\nOne YAML file a shop. Paths are relative to the file. Any value can "
+        "be overridden by an environment variable such as `KINSIGHT__SEGMENT__SEGMENTS=12`. "
+        "An unknown key is refused with the nearest known one named.\n",
+    ]
+    for name, model in _SECTIONS:
+        parts.append(f"## `{name}`\n\n{_first_paragraph(model)}\n")
+        parts.append("| key | default | meaning |\n|---|---|---|")
+        parts += [
+            f"| `{field.alias or key}` | {_default(field)} | {field.description or ''} |"
+            for key, field in model.model_fields.items()
+        ]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def tables_page() -> str:
+    """Every table with its columns and their comments, as Markdown."""
+    parts = [_MADE, "# Tables\n\nMade from `schemas/*.sql`, which Kinsight executes.\n"]
+    for name in table_names():
+        ddl = table_ddl(name)
+        comment = re.search(r"^COMMENT '(.*)'$", ddl, re.MULTILINE)
+        partition = re.search(r"^PARTITIONED BY \((.*)\)$", ddl, re.MULTILINE)
+        parts.append(f"## `{name}`\n\n{comment.group(1) if comment else ''}.")
+        if partition:
+            parts.append(f"Partitioned by `{partition.group(1)}`.")
+        parts.append("\n| column | type | meaning |\n|---|---|---|")
+        columns = re.findall(r"^  (\S+) +(.+?)( NOT NULL)? COMMENT '(.*)',?$", ddl, re.MULTILINE)
+        parts += [f"| `{c}` | `{t}` | {meaning} |" for c, t, _, meaning in columns]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _first_paragraph(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value: Any = field.get_default(call_default_factory=True)
+    if value is PydanticUndefined or value is None or isinstance(value, BaseModel):
+        return ""
+    if isinstance(value, list) and value and isinstance(value[0], BaseModel):
+        value = [item.model_dump(exclude_defaults=True) for item in value]
+    return f"`{value}`"
+
+
+def main(folder: Path) -> None:
+    """Write both pages into a folder."""
+    (folder / "configuration.md").write_text(configuration_page(), encoding="utf-8")
+    (folder / "tables.md").write_text(tables_page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,104 @@
+"""Readers see whole, succeeded runs only, at the versions that those runs recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from kinsight.config import Settings
+from kinsight.errors import RefusedError
+from kinsight.workspace import Workspace
+from tests.planting import publish
+
+
+def vectors(*users: str) -> list[dict[str, object]]:
+    return [
+        {
+            "user_id": user,
+            "model_version": "m",
+            "interest": 0,
+            "weight": 1.0,
+            "events_used": 3,
+            "norm": 1.0,
+            "vector": [1.0],
+        }
+        for user in users
+    ]
+
+
+KEY = {"model_version": ["m"]}
+
+
+def test_a_reader_gets_the_version_of_the_newest_succeeded_run(
+    workspace: Callable[..., Workspace],
+) -> None:
+    shop = workspace()
+    publish(shop, "embed", {"embeddings": vectors("a")}, as_of="2024-01-01", producer=KEY)
+    first = shop.log.newest("embeddings", producer={"model_version": "m"})
+    publish(shop, "embed", {"embeddings": vectors("a", "b")}, as_of="2024-01-01", producer=KEY)
+    second = shop.log.newest("embeddings", producer={"model_version": "m"})
+    assert first is not None
+    assert second is not None
+    assert shop.tables.read("embeddings", first.version).count() == 1
+    assert shop.tables.read("embeddings", second.version).count() == 2
+
+
+def test_a_run_that_dies_publishes_nothing(workspace: Callable[..., Workspace]) -> None:
+    shop = workspace()
+    publish(shop, "embed", {"embeddings": vectors("a")}, as_of="2024-01-01", producer=KEY)
+    before = shop.log.newest("embeddings")
+    nothing = shop.tables.read("embeddings").limit(0)
+    run = shop.run("embed", shop.as_of("2024-01-01"), Settings())
+
+    def die_after_a_write() -> None:
+        with run:
+            run.write("embeddings", nothing, {"as_of": shop.as_of("2024-01-01").date})
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        die_after_a_write()
+    after = shop.log.newest("embeddings")
+    assert before is not None
+    assert after == before
+    assert shop.tables.read("embeddings", after.version).count() == 1
+    assert shop.log.records()[-1].status == "failed"
+
+
+def test_dates_and_producers_select_a_publication(workspace: Callable[..., Workspace]) -> None:
+    shop = workspace()
+    for date in ("2024-01-01", "2024-03-01"):
+        publish(shop, "embed", {"embeddings": vectors("a")}, as_of=date, producer=KEY)
+    february = shop.as_of("2024-02-01").date
+    march = shop.as_of("2024-03-01").date
+    found = shop.log.newest("embeddings", not_after=february)
+    assert found is not None
+    assert str(found.record.as_of) == "2024-01-01"
+    earlier = shop.log.newest("embeddings", before=march)
+    assert earlier == found
+    assert shop.log.newest("embeddings", as_of=february) is None
+    assert shop.log.newest("embeddings", producer={"model_version": "other"}) is None
+
+
+def test_a_missing_input_names_the_stage_to_run(workspace: Callable[..., Workspace]) -> None:
+    shop = workspace()
+    with (
+        pytest.raises(RefusedError, match="run `kinsight embed` first"),
+        shop.run("segment", shop.as_of("2024-01-01"), Settings()) as run,
+    ):
+        run.require("embeddings", as_of=shop.as_of("2024-01-01").date, made_by="embed")
+
+
+def test_a_rerun_of_a_date_reads_what_its_run_read(workspace: Callable[..., Workspace]) -> None:
+    shop = workspace()
+    publish(shop, "embed", {"embeddings": vectors("a")}, as_of="2024-01-01", producer=KEY)
+    source = shop.log.newest("embeddings")
+    assert source is not None
+    date = shop.as_of("2024-01-01")
+    with shop.run("segment", date, Settings()) as run:
+        run.read(source)
+    publish(shop, "embed", {"embeddings": vectors("b")}, as_of="2024-01-01", producer=KEY)
+    with shop.run("segment", date, Settings()) as again:
+        assert again.earlier_version("embeddings") == source.version
+    with shop.run("segment", date, Settings(), latest_input=True) as latest:
+        assert latest.earlier_version("embeddings") is None

@@ -1,0 +1,141 @@
+"""Tables are what their DDL files say, and writes replace exactly one producer's rows."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+from pyspark.sql import Row, SparkSession
+
+from kinsight.config import TablesConfig
+from kinsight.errors import IntegrityError
+from kinsight.tables import Tables, key_predicate, quote, table_ddl, table_names, table_schema
+from kinsight.workspace import Workspace
+
+FIRST, SECOND = dt.date(2024, 1, 1), dt.date(2024, 2, 1)
+
+
+def vector(user: str, as_of: dt.date, model: str, value: float) -> Row:
+    return Row(
+        user_id=user,
+        as_of=as_of,
+        model_version=model,
+        interest=0,
+        weight=1.0,
+        events_used=3,
+        norm=value,
+        vector=[value],
+    )
+
+
+def test_every_table_has_the_columns_comments_and_constraints_of_its_file(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    tables = Tables(spark, TablesConfig(path=str(tmp_path / "with a space")))
+    tables.ensure(*table_names())
+    for name in table_names():
+        found = spark.table(tables.identifier(name)).schema
+        expected = table_schema(name)
+        assert found.simpleString() == expected.simpleString(), name
+        for field in expected:
+            assert found[field.name].nullable == field.nullable, f"{name}.{field.name}"
+            assert found[field.name].metadata["comment"] == field.metadata["comment"]
+        detail = spark.sql(f"DESCRIBE DETAIL {tables.identifier(name)}").first()
+        assert detail is not None
+        properties = detail["properties"]
+        for constraint in [k for k in properties if k.startswith("delta.constraints.")]:
+            assert f"'{constraint}'" in table_ddl(name)
+        assert table_ddl(name).count("delta.constraints.") == sum(
+            k.startswith("delta.constraints.") for k in properties
+        )
+        assert properties["delta.deletedFileRetentionDuration"] == "interval 30 days"
+
+
+def test_an_independent_reader_sees_the_same_schema_and_rows(
+    workspace: Callable[..., Workspace],
+) -> None:
+    tables = workspace().tables
+    rows = tables.spark.createDataFrame(
+        [vector("ä", FIRST, "m", 1.5), vector("b", FIRST, "m", 2.0)]
+    )
+    written = tables.replace("embeddings", rows, {"as_of": FIRST, "model_version": "m"}, "run")
+    reader = DeltaTable(f"{tables.config.path}/embeddings")
+    assert reader.version() == written.version
+    assert [f.name for f in reader.schema().fields] == table_schema("embeddings").names
+    assert len(reader.file_uris()) >= 1
+    assert written.rows == tables.read("embeddings").count() == 2
+
+
+def test_replace_leaves_other_producers_of_the_same_date_alone(
+    workspace: Callable[..., Workspace],
+) -> None:
+    tables = workspace().tables
+    spark = tables.spark
+    for model, value in (("m1", 1.0), ("m2", 2.0), ("m1", 3.0)):
+        rows = spark.createDataFrame([vector("a", FIRST, model, value)])
+        tables.replace("embeddings", rows, {"as_of": FIRST, "model_version": model}, "run")
+    found = {(r["model_version"], r["norm"]) for r in tables.read("embeddings").collect()}
+    assert found == {("m1", 3.0), ("m2", 2.0)}
+
+
+def test_rows_outside_the_key_are_refused_by_delta(workspace: Callable[..., Workspace]) -> None:
+    tables = workspace().tables
+    rows = tables.spark.createDataFrame([vector("a", SECOND, "m", 1.0)])
+    with pytest.raises(Exception, match="REPLACE_WHERE_MISMATCH"):
+        tables.replace("embeddings", rows, {"as_of": FIRST, "model_version": "m"}, "run")
+
+
+def test_a_check_constraint_is_enforced(workspace: Callable[..., Workspace]) -> None:
+    tables = workspace().tables
+    rows = tables.spark.createDataFrame(
+        [
+            Row(
+                segmentation="s",
+                previous_as_of=None,
+                previous_id="a",
+                segment_id="b",
+                kind="vanished",
+                users_common=1,
+                overlap=0.5,
+            )
+        ],
+        "segmentation string, previous_as_of date, previous_id string, segment_id string, "
+        "kind string, users_common bigint, overlap double",
+    )
+    with pytest.raises(Exception, match="known_kind"):
+        tables.replace("segment_lineage", rows, {"as_of": FIRST, "segmentation": "s"}, "run")
+
+
+def test_missing_and_surplus_columns_are_named(workspace: Callable[..., Workspace]) -> None:
+    tables = workspace().tables
+    rows = tables.spark.createDataFrame([Row(user_id="a", surprise=1)])
+    with pytest.raises(IntegrityError, match=r"missing: \['events_used'.*surprise"):
+        tables.replace("embeddings", rows, {"as_of": FIRST, "model_version": "m"}, "run")
+
+
+def test_a_table_of_another_shape_is_refused(spark: SparkSession, tmp_path: Path) -> None:
+    spark.sql(f"CREATE TABLE delta.`{tmp_path}/embeddings` (user_id STRING) USING delta")
+    with pytest.raises(IntegrityError, match="another version of Kinsight"):
+        Tables(spark, TablesConfig(path=str(tmp_path))).read("embeddings")
+
+
+def test_tables_can_live_in_a_catalogue_schema(spark: SparkSession, tmp_path: Path) -> None:
+    config = TablesConfig(schema="spark_catalog.kinsight_test", artifacts=str(tmp_path))
+    tables = Tables(spark, config)
+    rows = spark.createDataFrame([vector("a", FIRST, "m", 1.0)])
+    written = tables.replace("embeddings", rows, {"as_of": FIRST, "model_version": "m"}, "run")
+    assert tables.exists("embeddings")
+    assert not tables.exists("sequences")
+    assert tables.read("embeddings", written.version).count() == 1
+    spark.sql("DROP SCHEMA spark_catalog.kinsight_test CASCADE")
+
+
+def test_values_are_quoted_as_data() -> None:
+    assert quote("it's \\ here") == "'it\\'s \\\\ here'"
+    assert key_predicate({"as_of": FIRST, "audience": ["a", "b'c"]}) == (
+        "`as_of` = DATE '2024-01-01' AND `audience` IN ('a', 'b\\'c')"
+    )
+    assert key_predicate({"audience": []}) == "false"
