@@ -79,9 +79,13 @@ def root(
 @app.command(epilog=_example("ingest -c shop.yaml"))
 def ingest(config: ConfigOption = DEFAULT_CONFIG, quiet: QuietOption = False) -> None:
     """Read new and changed source files into events, items and users."""
-    from kinsight.ingest.job import run_ingest
 
-    _run(config, "", quiet, lambda workspace, _: [run_ingest(workspace)])
+    def stage(workspace: Workspace, _: AsOf) -> list[StageSummary]:
+        from kinsight.ingest.job import run_ingest
+
+        return [run_ingest(workspace)]
+
+    _run(config, "", quiet, stage)
 
 
 @app.command(epilog=_example("sequence -c shop.yaml --as-of 2017-10-30"))
@@ -95,9 +99,10 @@ def sequence(
     quiet: QuietOption = False,
 ) -> None:
     """Turn events into vocabularies, sequences, user features and bags."""
-    from kinsight.sequence.job import run_sequence
 
     def stage(workspace: Workspace, date: AsOf) -> list[StageSummary]:
+        from kinsight.sequence.job import run_sequence
+
         return [
             run_sequence(workspace, date, latest_input=latest_input, new_vocabulary=new_vocabulary)
         ]
@@ -113,9 +118,13 @@ def train(
     quiet: QuietOption = False,
 ) -> None:
     """Train an encoder on the sequences of a date."""
-    from kinsight.train.job import run_train
 
-    _run(config, as_of, quiet, lambda w, date: [run_train(w, date, latest_input=latest_input)])
+    def stage(workspace: Workspace, date: AsOf) -> list[StageSummary]:
+        from kinsight.train.job import run_train
+
+        return [run_train(workspace, date, latest_input=latest_input)]
+
+    _run(config, as_of, quiet, stage)
 
 
 @app.command(epilog=_example("embed -c shop.yaml --as-of 2017-10-30"))
@@ -126,9 +135,13 @@ def embed(
     quiet: QuietOption = False,
 ) -> None:
     """Turn the sequences of a date into one vector a user, in the executors."""
-    from kinsight.embed.job import run_embed
 
-    _run(config, as_of, quiet, lambda w, date: [run_embed(w, date, latest_input=latest_input)])
+    def stage(workspace: Workspace, date: AsOf) -> list[StageSummary]:
+        from kinsight.embed.job import run_embed
+
+        return [run_embed(workspace, date, latest_input=latest_input)]
+
+    _run(config, as_of, quiet, stage)
 
 
 @app.command(epilog=_example("segment -c shop.yaml --as-of 2017-10-30"))
@@ -139,9 +152,13 @@ def segment(
     quiet: QuietOption = False,
 ) -> None:
     """Group the users of a date into named segments with stable ids."""
-    from kinsight.segment.job import run_segment
 
-    _run(config, as_of, quiet, lambda w, date: [run_segment(w, date, latest_input=latest_input)])
+    def stage(workspace: Workspace, date: AsOf) -> list[StageSummary]:
+        from kinsight.segment.job import run_segment
+
+        return [run_segment(workspace, date, latest_input=latest_input)]
+
+    _run(config, as_of, quiet, stage)
 
 
 @app.command(epilog=_example("expand -c shop.yaml --as-of 2017-10-30"))
@@ -152,9 +169,13 @@ def expand(
     quiet: QuietOption = False,
 ) -> None:
     """Expand every seed list of the audience folder to the users most like it."""
-    from kinsight.expand.job import run_expand
 
-    _run(config, as_of, quiet, lambda w, date: [run_expand(w, date, latest_input=latest_input)])
+    def stage(workspace: Workspace, date: AsOf) -> list[StageSummary]:
+        from kinsight.expand.job import run_expand
+
+        return [run_expand(workspace, date, latest_input=latest_input)]
+
+    _run(config, as_of, quiet, stage)
 
 
 @app.command(epilog=_example("report -c shop.yaml --as-of 2017-10-30"))
@@ -165,9 +186,13 @@ def report(
     quiet: QuietOption = False,
 ) -> None:
     """Write the HTML report of a date."""
-    from kinsight.report.job import run_report
 
-    _run(config, as_of, quiet, lambda w, date: [run_report(w, date, latest_input=latest_input)])
+    def stage(workspace: Workspace, date: AsOf) -> list[StageSummary]:
+        from kinsight.report.job import run_report
+
+        return [run_report(workspace, date, latest_input=latest_input)]
+
+    _run(config, as_of, quiet, stage)
 
 
 @app.command(epilog=_example("run -c shop.yaml --as-of 2017-10-30"))
@@ -178,9 +203,13 @@ def run(
     quiet: QuietOption = False,
 ) -> None:
     """Run all stages for a date: what a nightly job calls."""
-    from kinsight.pipeline import run_pipeline
 
-    _run(config, as_of, quiet, lambda w, date: run_pipeline(w, date, latest_input=latest_input))
+    def stage(workspace: Workspace, date: AsOf) -> Iterable[StageSummary]:
+        from kinsight.pipeline import run_pipeline
+
+        return run_pipeline(workspace, date, latest_input=latest_input)
+
+    _run(config, as_of, quiet, stage)
 
 
 @app.command(epilog=_example("demo --folder demo"))
@@ -199,7 +228,10 @@ def demo(
 
 
 def _run(config_file: Path, as_of: str, quiet: bool, stage: Stage) -> None:
-    """Open the workspace, run stages, print the summary, turn refused audiences into exit 3."""
+    """Open the workspace, run stages, print the summary, turn refused audiences into exit 3.
+
+    Stages import their libraries when called, so that a wrong configuration is told at once.
+    """
     config = load_config(config_file)
     date = AsOf.of(parse_date(as_of) if as_of else _today(config), config.shop_timezone)
     check_root(config)
@@ -279,11 +311,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KinsightError as error:
         kind = {2: "Wrong usage", 3: "Refused"}.get(error.exit_code, "Failed")
         console.print(f"[bold red]{kind}:[/bold red]", end=" ")
-        console.print(error.text(), markup=False)
+        console.print(error.text(), markup=False, soft_wrap=True)
         code = error.exit_code
     except Exception as error:
         console.print(f"[bold red]Failed:[/bold red] {type(error).__name__}", end=" ")
-        console.print(_first_line(error), markup=False)
+        console.print(_first_line(error), markup=False, soft_wrap=True)
         console.print(f"  The full trace is in {_write_trace()}", markup=False)
         code = 1
     sys.stdout.flush()
