@@ -23,6 +23,5 @@ TBLPROPERTIES (
   'delta.deletedFileRetentionDuration' = 'interval 30 days',
   'delta.logRetentionDuration' = 'interval 400 days',
   'kinsight.schemaVersion' = '1',
-  'delta.autoOptimize.optimizeWrite' = 'true',
   'delta.constraints.equal_lengths' = 'length > 0 AND size(item) = length AND size(event_type) = length AND size(category) = length AND size(brand) = length AND size(price) = length AND size(hour_of_week) = length AND size(seconds) = length'
 )

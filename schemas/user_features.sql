@@ -33,6 +33,5 @@ TBLPROPERTIES (
   'delta.enableDeletionVectors' = 'false',
   'delta.deletedFileRetentionDuration' = 'interval 30 days',
   'delta.logRetentionDuration' = 'interval 400 days',
-  'kinsight.schemaVersion' = '1',
-  'delta.autoOptimize.optimizeWrite' = 'true'
+  'kinsight.schemaVersion' = '1'
 )

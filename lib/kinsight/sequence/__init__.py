@@ -1,0 +1,1 @@
+"""Stage `sequence`: events to vocabularies, sequences, user features and user bags."""

@@ -1,0 +1,300 @@
+"""The job of stage `sequence`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from kinsight.config import SequenceConfig
+from kinsight.dates import AsOf
+from kinsight.errors import IntegrityError
+from kinsight.runs import StageRun, StageSummary
+from kinsight.sequence.arrays import build_sequences
+from kinsight.sequence.bags import user_bags
+from kinsight.sequence.encoding import encode_events, encode_products, token_indices
+from kinsight.sequence.features import user_features
+from kinsight.sequence.gather import count_user_tokens, gather_events
+from kinsight.sequence.products import (
+    field_number,
+    fields_of,
+    find_products,
+    product_tokens,
+    with_product,
+)
+from kinsight.sequence.versions import version_to_use
+from kinsight.sequence.vocabulary import (
+    Vocabulary,
+    read_vocabulary,
+    version_name,
+    vocabulary_rows,
+)
+from kinsight.sequence.window import (
+    WindowCounts,
+    count_window,
+    cut_hot_users,
+    events_by_user,
+    events_in_window,
+    hot_user_thresholds,
+    refuse_empty_window,
+)
+from kinsight.tables import KeyValue, table_schema
+from kinsight.workspace import Workspace
+
+BROADCAST_PRODUCTS = 1_000_000
+"""Up to so many products (about 100 MB) are sent to every task instead of shuffling the events."""
+
+UNKNOWN_SHARE_TO_WARN = 0.5
+
+Keep = Callable[[DataFrame], DataFrame]
+"""Persists a frame until the run ends."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Gathered:
+    """What every output is made from.
+
+    Attributes:
+        events: See :func:`kinsight.sequence.gather.gather_events`.
+        coded: See :func:`kinsight.sequence.products.product_tokens`.
+        user_tokens: See :func:`kinsight.sequence.gather.count_user_tokens`.
+        hot_users: Users that were cut; None where nobody was.
+        levels: Category levels of ``coded`` and ``user_tokens``.
+        users: Users of the window.
+    """
+
+    events: DataFrame
+    coded: DataFrame
+    user_tokens: DataFrame
+    hot_users: DataFrame | None
+    levels: int
+    users: int
+
+
+def run_sequence(
+    workspace: Workspace,
+    as_of: AsOf,
+    *,
+    latest_input: bool = False,
+    new_vocabulary: bool = False,
+) -> StageSummary:
+    """Publish vocabularies, sequences, user_features and user_bags of a date.
+
+    The category in ``sequences`` is the vocabulary field ``category_<category_level>``, by
+    default of the deepest level N that a path had when the vocabulary was made. A path shorter
+    than a level is repeated downward, so the last level holds the leaf of every path.
+
+    Args:
+        workspace: Session, configuration and tables.
+        as_of: The date; only events before its instant are seen.
+        latest_input: Read the newest events and items even if the date was published before.
+        new_vocabulary: Make a vocabulary from this date's window even if there is one to use.
+
+    Raises:
+        RefusedError: If nothing was ingested or the window holds no event.
+        IntegrityError: If the outputs do not hold exactly the users and events of the window.
+    """
+    settings = workspace.config.sequence
+    with (
+        ExitStack() as stack,
+        workspace.run("sequence", as_of, settings, latest_input) as run,
+    ):
+
+        def keep(frame: DataFrame) -> DataFrame:
+            stack.callback(frame.persist().unpersist)
+            return frame
+
+        events, items = _read_inputs(run)
+        version = None if new_vocabulary else version_to_use(run, as_of.date)
+        known = None if version is None else _read_version(run, version)
+        gathered = _gather(run, as_of, settings, events, items, known, keep)
+        vocabulary = known or _make_vocabulary(run, as_of, settings, gathered, keep)
+        if known is not None:
+            run.publish_unchanged(["vocabularies"])
+        run.producer = {"vocabulary_version": [vocabulary.version]}
+        _write_outputs(run, as_of, settings, gathered, vocabulary, keep)
+        return run.summary()
+    raise AssertionError  # for mypy: the run's exit never swallows an exception
+
+
+def _read_inputs(run: StageRun) -> tuple[DataFrame, DataFrame]:
+    """Events and items, at the versions of this date's earlier run where there was one."""
+    pinned = run.earlier_version("events")
+    if pinned is None:
+        events = run.read(run.require("events", made_by="ingest"))
+        published = run.log.newest("items")
+        items_version = None if published is None else published.version
+    else:
+        events = run.read("events", pinned)
+        items_version = run.earlier_version("items")
+    if items_version is None:
+        return events, run.tables.spark.createDataFrame([], table_schema("items"))
+    return events, run.read("items", items_version)
+
+
+def _read_version(run: StageRun, version: str) -> Vocabulary:
+    return read_vocabulary(run.read("vocabularies"), version)
+
+
+def _gather(
+    run: StageRun,
+    as_of: AsOf,
+    settings: SequenceConfig,
+    events: DataFrame,
+    items: DataFrame,
+    vocabulary: Vocabulary | None,
+    keep: Keep,
+) -> _Gathered:
+    """Cut the window and hot users out of the events and bring each user's together."""
+    window = events_in_window(events, as_of, settings.lookback_days)
+    by_user = keep(events_by_user(window))
+    with run.step("counting events"):
+        counts = count_window(by_user, settings.hot_user_events)
+    if not counts.events:
+        raise refuse_empty_window(events, as_of, settings.lookback_days)
+    hot_users = None
+    if counts.hot_users:
+        hot_users = keep(hot_user_thresholds(window, by_user, settings.hot_user_events))
+        window = cut_hot_users(window, hot_users)
+    _report_window(run, counts, settings.hot_user_events)
+    with run.step("finding products"):
+        products = keep(find_products(window, items, as_of.instant))
+        row = products.agg(F.count("*"), F.coalesce(F.max(F.size("path")), F.lit(0))).first()
+        number, depth = row or (0, 0)
+        levels = max(depth, vocabulary.levels if vocabulary else 0)
+        coded = keep(product_tokens(products, levels))
+    run.counts["products"] = number
+    with run.step("gathering each user's events"):
+        numbered = with_product(window, products, broadcast=number <= BROADCAST_PRODUCTS)
+        partitions = int(run.tables.spark.conf.get("spark.sql.shuffle.partitions") or 8)
+        gathered = keep(gather_events(numbered, as_of.timezone, partitions))
+        kept, truncated = gathered.agg(
+            F.count("*"), F.count_if(F.col("age") > settings.max_length)
+        ).first() or (0, 0)
+    run.counts["events_truncated"] = truncated
+    if kept != counts.events - counts.events_cut:
+        raise IntegrityError(
+            "Events were lost or doubled on the way to the sequences.",
+            expected=f"{counts.events - counts.events_cut} events after the hot-user cap",
+            found=f"{kept}",
+            to_do="check that event_id is unique in table events; else please report it",
+        )
+    user_tokens = keep(count_user_tokens(gathered, coded))
+    return _Gathered(gathered, coded, user_tokens, hot_users, levels, counts.users)
+
+
+def _report_window(run: StageRun, counts: WindowCounts, cap: int) -> None:
+    run.counts |= {
+        "events_in_window": counts.events,
+        "users": counts.users,
+        "hot_users": counts.hot_users,
+        "events_cut_by_cap": counts.events_cut,
+    }
+    if counts.hot_users:
+        run.warn(
+            f"{counts.hot_users} users have more than {cap} events (the largest has "
+            f"{counts.largest}); only the latest {cap} of each are kept and {counts.events_cut} "
+            "events are cut. user_features.is_hot names them; bots belong out of the source."
+        )
+
+
+def _make_vocabulary(
+    run: StageRun, as_of: AsOf, settings: SequenceConfig, gathered: _Gathered, keep: Keep
+) -> Vocabulary:
+    """Make this window's vocabulary; one of the same content is left as it is."""
+    with run.step("making the vocabulary"):
+        rows = keep(
+            vocabulary_rows(
+                gathered.events, gathered.user_tokens, gathered.coded, gathered.levels, settings
+            )
+        )
+        version = version_name(rows, as_of)
+        there = run.tables.read("vocabularies").where(F.col("vocabulary_version") == version)
+        if there.isEmpty():
+            key = {"vocabulary_version": version}
+            run.write("vocabularies", rows.withColumn("as_of", F.lit(as_of.date)), key)
+        else:
+            run.publish_unchanged(["vocabularies"])
+        return read_vocabulary(
+            run.tables.read("vocabularies", run.outputs["vocabularies"]), version
+        )
+
+
+def _write_outputs(
+    run: StageRun,
+    as_of: AsOf,
+    settings: SequenceConfig,
+    gathered: _Gathered,
+    vocabulary: Vocabulary,
+    keep: Keep,
+) -> None:
+    level = min(settings.category_level or vocabulary.levels, vocabulary.levels)
+    indices = keep(token_indices(gathered.coded, vocabulary.tokens, gathered.levels))
+    with run.step("writing sequences"):
+        products = encode_products(gathered.coded, indices, level)
+        encoded = encode_events(
+            gathered.events,
+            products,
+            vocabulary.tokens,
+            vocabulary.price_edges,
+            settings.max_length,
+        )
+        key: dict[str, KeyValue] = {
+            "as_of": as_of.date,
+            "vocabulary_version": vocabulary.version,
+        }
+        run.write("sequences", build_sequences(encoded), key)
+    with run.step("writing user_bags"):
+        bags = user_bags(gathered.user_tokens, indices, vocabulary.levels)
+        run.write("user_bags", bags, key)
+    with run.step("writing user_features"):
+        features = user_features(
+            gathered.events,
+            gathered.user_tokens,
+            gathered.coded,
+            gathered.hot_users,
+            instant=as_of.instant,
+            level=min(settings.category_level or gathered.levels, gathered.levels),
+            category_shares=settings.category_shares,
+        )
+        run.write("user_features", features, {"as_of": as_of.date})
+    _count_unknown(run, gathered, indices, level)
+    rows = {t: run.counts[f"{t}_rows"] for t in ("sequences", "user_features", "user_bags")}
+    if set(rows.values()) != {gathered.users}:
+        raise IntegrityError(
+            "The outputs do not hold one row a user.",
+            expected=f"{gathered.users} users of the window in every table",
+            found=", ".join(f"{table}: {n}" for table, n in rows.items()),
+            to_do="this is a mistake in Kinsight; please report it",
+        )
+
+
+def _count_unknown(run: StageRun, gathered: _Gathered, indices: DataFrame, level: int) -> None:
+    """Count the events whose item, brand or category the vocabulary does not know."""
+    fields = ["item", "brand", *([f"category_{level}"] if level else [])]
+    rows = (
+        gathered.user_tokens.where(F.col("code").isNotNull())
+        .where(F.col("field").isin([field_number(field) for field in fields]))
+        .join(F.broadcast(indices), ["field", "code"], "left")
+        .groupBy("field")
+        .agg(
+            F.sum("events"),
+            F.coalesce(F.sum(F.when(F.col("index").isNull(), F.col("events"))), F.lit(0)),
+        )
+        .collect()  # a row a field
+    )
+    unknown = {fields_of(level)[number]: (n, missing) for number, n, missing in rows}
+    run.counts["unknown_tokens"] = 0
+    for field in fields:
+        total, missing = unknown.get(field, (0, 0))
+        run.counts[f"unknown_{field}"] = missing
+        run.counts["unknown_tokens"] += missing
+        if missing > UNKNOWN_SHARE_TO_WARN * total:
+            run.warn(
+                f"{missing / total:.0%} of the events have a {field} that vocabulary "
+                f"{run.producer['vocabulary_version'][0]} does not know; train anew with a new "
+                "vocabulary, or lower sequence.minimum_token_users."
+            )

@@ -1,0 +1,116 @@
+"""Which events a run may see: the lookback window before the as-of instant, hot users cut."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from kinsight.dates import AsOf
+from kinsight.errors import RefusedError
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowCounts:
+    """What the window holds before the cap.
+
+    Attributes:
+        events: Events in the window.
+        users: Users with at least one.
+        hot_users: Users with more events than the cap.
+        events_cut: Events of hot users beyond the cap.
+        largest: Events of the user with the most.
+    """
+
+    events: int
+    users: int
+    hot_users: int
+    events_cut: int
+    largest: int
+
+
+def events_in_window(events: DataFrame, as_of: AsOf, lookback_days: int) -> DataFrame:
+    """The events from so many calendar days before the as-of date up to its instant, exclusive.
+
+    Days are those of the shop's time zone. The condition on ``event_date`` (a UTC date, the
+    partition) follows from the one on ``event_time`` and lets Delta skip files.
+    """
+    start = as_of.days_before(lookback_days).instant
+    last_date = (as_of.instant - dt.timedelta(microseconds=1)).date()
+    return events.where(
+        F.col("event_date").between(F.lit(start.date()), F.lit(last_date))
+        & (F.col("event_time") >= F.lit(start))
+        & (F.col("event_time") < F.lit(as_of.instant))
+    )
+
+
+def events_by_user(window: DataFrame) -> DataFrame:
+    """Columns user_id and events, one row a user of the window."""
+    return window.groupBy("user_id").agg(F.count("*").alias("events"))
+
+
+def count_window(by_user: DataFrame, cap: int) -> WindowCounts:
+    """The totals of :func:`events_by_user`."""
+    surplus = F.greatest(F.col("events") - cap, F.lit(0))
+    row = by_user.agg(
+        F.coalesce(F.sum("events"), F.lit(0)),
+        F.count("*"),
+        F.count_if(surplus > 0),
+        F.coalesce(F.sum(surplus), F.lit(0)),
+        F.coalesce(F.max("events"), F.lit(0)),
+    ).first()
+    return WindowCounts(*row) if row is not None else WindowCounts(0, 0, 0, 0, 0)
+
+
+def hot_user_thresholds(window: DataFrame, by_user: DataFrame, cap: int) -> DataFrame:
+    """For each hot user the oldest event that is kept: user_id, oldest_time, oldest_id.
+
+    Only the hot users' rows are ranked, and Spark cuts them to the cap in each task before they
+    are shuffled (``spark.sql.optimizer.windowGroupLimitThreshold``), so that a bot with a tenth
+    of all events costs no more than any other user.
+    """
+    hot = by_user.where(F.col("events") > cap).select("user_id")
+    latest_first = Window.partitionBy("user_id").orderBy(F.desc("event_time"), F.desc("event_id"))
+    return (
+        window.select("user_id", "event_time", "event_id")
+        .join(F.broadcast(hot), "user_id")
+        .withColumn("age", F.row_number().over(latest_first))
+        .where((F.col("age") <= cap) & (F.col("age") == cap))
+        .select(
+            "user_id",
+            F.col("event_time").alias("oldest_time"),
+            F.col("event_id").alias("oldest_id"),
+        )
+    )
+
+
+def cut_hot_users(window: DataFrame, thresholds: DataFrame) -> DataFrame:
+    """The window without the events of hot users that are older than their thresholds."""
+    kept = F.col("oldest_time").isNull() | (
+        F.struct("event_time", "event_id") >= F.struct(F.col("oldest_time"), F.col("oldest_id"))
+    )
+    return (
+        window.join(F.broadcast(thresholds), "user_id", "left")
+        .where(kept)
+        .drop("oldest_time", "oldest_id")
+    )
+
+
+def refuse_empty_window(events: DataFrame, as_of: AsOf, lookback_days: int) -> RefusedError:
+    """The refusal where the window holds nothing, with the dates that do have events."""
+    first, last = events.agg(F.min("event_time"), F.max("event_time")).first() or (None, None)
+    start = as_of.days_before(lookback_days)
+    if first is None:
+        found, to_do = "table events is empty", "ingest event files that hold rows"
+    else:
+        found = f"events from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} (UTC)"
+        to_do = "choose --as-of after the first event and within reach of sequence.lookback_days"
+    return RefusedError(
+        f"There are no events to look at as of {as_of.date}.",
+        expected=f"events from {start.date} up to the midnight that begins {as_of.date} "
+        f"({as_of.timezone})",
+        found=found,
+        to_do=to_do,
+    )
