@@ -6,17 +6,25 @@ values (``KINSIGHT__SEGMENT__SEGMENTS=12``), and relative paths are relative to 
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 import hashlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from typing_extensions import Self
 
 from kinsight.errors import ConfigError
@@ -25,7 +33,16 @@ ENVIRONMENT_PREFIX = "KINSIGHT__"
 
 S = TypeVar("S", bound=BaseModel)
 
+
+def _known_zone(zone: str) -> str:
+    if zone not in available_timezones():
+        near = difflib.get_close_matches(zone, available_timezones(), 1)
+        raise ValueError(f"not a time zone{f'; did you mean {near[0]}?' if near else ''}")
+    return zone
+
+
 Share = Annotated[float, Field(gt=0, le=1)]
+Zone = Annotated[str, AfterValidator(_known_zone)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 
 
@@ -75,6 +92,8 @@ class SparkConfig(Settings):
 class SourceConfig(Settings):
     """One source of rows: files of one shape and how their columns map to Kinsight's."""
 
+    known_columns: ClassVar[tuple[str, ...]] = ()
+
     name: Name = Field(description="Name in ingested_files and quarantine.")
     path: str = Field(description="File, folder or glob.")
     format: Literal["csv", "parquet"] | None = Field(
@@ -93,14 +112,45 @@ class SourceConfig(Settings):
     time_format: str | None = Field(
         None, description="Spark datetime pattern, or epoch_seconds or epoch_milliseconds."
     )
-    timezone: str | None = Field(None, description="Zone of times that carry none; UTC by default.")
+    timezone: Zone | None = Field(
+        None, description="Zone of times that carry none; UTC by default."
+    )
+
+    @model_validator(mode="after")
+    def _columns_are_kinsights(self) -> Self:
+        for column in (*self.columns, *self.constants):
+            if column not in self.known_columns:
+                near = difflib.get_close_matches(column, self.known_columns, 1)
+                hint = f"did you mean `{near[0]}`?" if near else ", ".join(self.known_columns)
+                raise ValueError(f"`{column}` is no column of Kinsight ({hint})")
+        twice = sorted({*self.columns} & {*self.constants})
+        if twice:
+            raise ValueError(f"both in `columns` and in `constants`: {', '.join(twice)}")
+        return self
 
 
 class EventSourceConfig(SourceConfig):
     """A source of events. Columns: see schemas/events.sql; `amount` (line total) gives `price`."""
 
+    known_columns: ClassVar[tuple[str, ...]] = (
+        "user_id",
+        "event_time",
+        "event_type",
+        "event_id",
+        "item_id",
+        "category",
+        "brand",
+        "price",
+        "quantity",
+        "amount",
+        "session_id",
+        "channel",
+        "country",
+    )
+
     event_types: dict[str, str] = Field(
-        default_factory=dict, description="Source event name: Kinsight event type."
+        default_factory=dict,
+        description="Source event name, in upper or lower case: Kinsight event type.",
     )
     unlisted_event_types: Literal["keep", "quarantine"] = Field(
         "keep", description="What becomes of names that event_types does not list."
@@ -109,6 +159,8 @@ class EventSourceConfig(SourceConfig):
 
 class ItemSourceConfig(SourceConfig):
     """A source of items. Columns: item_id, brand, title, price, valid_from."""
+
+    known_columns: ClassVar[tuple[str, ...]] = ("item_id", "brand", "title", "price", "valid_from")
 
     category_path: list[str] = Field(
         default_factory=list, description="Source columns of the category path, root first."
@@ -120,6 +172,8 @@ class ItemSourceConfig(SourceConfig):
 
 class UserSourceConfig(SourceConfig):
     """A source of users. Columns: user_id, valid_from."""
+
+    known_columns: ClassVar[tuple[str, ...]] = ("user_id", "valid_from")
 
     attributes: list[str] = Field(
         default_factory=list, description="Source columns kept in the attributes map."
@@ -142,10 +196,10 @@ class IngestConfig(Settings):
     on_unreadable_file: Literal["refuse", "skip"] = Field(
         "refuse", description="skip: leave the file for the next run, with a warning."
     )
-    earliest_event: str = Field(
-        "1990-01-01", description="Events before this date are quarantined as impossible."
+    earliest_event: dt.date = Field(
+        dt.date(1990, 1, 1), description="Events before this date are quarantined as impossible."
     )
-    latest_event: str | None = Field(
+    latest_event: dt.date | None = Field(
         None,
         description="Events on or after this date are quarantined; a day after now by default.",
     )
@@ -248,11 +302,22 @@ class SegmentConfig(Settings):
         0.3, description="Users, by id hash, on whom names and rules are checked, not made."
     )
     iterations: int = Field(25, ge=1)
-    restarts: int = Field(4, ge=1, description="The best of so many starts is kept.")
+    restarts: int = Field(10, ge=1, description="The best of so many starts is kept.")
     match_threshold: float = Field(
         0.3, gt=0, le=1, description="Jaccard overlap from which a segment keeps its id."
     )
     seed: int = 7
+
+    @model_validator(mode="after")
+    def _limits_leave_room(self) -> Self:
+        if self.maximum_share < 2 * self.minimum_share:
+            raise ValueError("`maximum_share` must be at least twice `minimum_share`")
+        if self.segments * self.minimum_share > 1:
+            raise ValueError(
+                f"{self.segments} segments of at least {self.minimum_share:.1%} each are more "
+                "than all users: lower `minimum_share` or `segments`"
+            )
+        return self
 
 
 class SizesConfig(Settings):
@@ -288,7 +353,7 @@ class KinsightConfig(Settings):
     """The whole configuration of one shop."""
 
     shop: Name = "shop"
-    shop_timezone: str = Field("UTC", description="Where midnight lies; hours and weekdays too.")
+    shop_timezone: Zone = Field("UTC", description="Where midnight lies; hours and weekdays too.")
     tables: TablesConfig
     spark: SparkConfig = SparkConfig()
     ingest: IngestConfig
@@ -298,14 +363,6 @@ class KinsightConfig(Settings):
     segment: SegmentConfig = SegmentConfig()
     expand: ExpandConfig = ExpandConfig()
     report: ReportConfig = ReportConfig()
-
-    @field_validator("shop_timezone")
-    @classmethod
-    def _known_zone(cls, zone: str) -> str:
-        if zone not in available_timezones():
-            near = difflib.get_close_matches(zone, available_timezones(), 1)
-            raise ValueError(f"not a time zone{f'; did you mean {near[0]}?' if near else ''}")
-        return zone
 
     @property
     def zone(self) -> ZoneInfo:

@@ -68,6 +68,8 @@ def build_session(config: SparkConfig, overrides: Mapping[str, str] | None = Non
         except Exception as error:
             raise _start_problem(error, conf, Path(log.name).read_text(errors="replace")) from None
     session.conf.set("spark.sql.session.timeZone", "UTC")
+    # pandas writes nanoseconds, which Spark has no type for; `ingest` turns the numbers into times.
+    session.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
     session.sparkContext.setLogLevel(os.environ.get("KINSIGHT_SPARK_LOG", "ERROR"))
     return session
 

@@ -1,0 +1,1 @@
+"""Stage `ingest`: raw files of any columns to events, items and users; bad rows to quarantine."""

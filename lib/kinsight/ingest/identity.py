@@ -1,0 +1,73 @@
+"""Event ids: mapped ones remove repeated deliveries, made ones tell identical rows apart."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from kinsight.ingest.reading import FILE_ID
+from kinsight.ingest.rows import CONTENT
+
+IS_REPEATED = "is_repeated"
+
+_MADE = "row-"
+HASH_DIGITS = 20  # 80 bits: a table of 10^11 rows holds no two contents with one id
+_HASH = "content_hash"
+_SEPARATOR, _NULL = "\x1f", "\x00"
+
+
+def content_hash() -> Column:
+    """A hash of what an event says: equal for rows that are equal in every mapped column."""
+    values = [F.unix_micros(n) if n == "event_time" else F.col(n) for n in CONTENT]
+    texts = [F.coalesce(value.cast("string"), F.lit(_NULL)) for value in values]
+    return F.substring(F.md5(F.concat_ws(_SEPARATOR, *texts)), 1, HASH_DIGITS)
+
+
+def with_event_ids(events: DataFrame) -> DataFrame:
+    """Make ids for events without one: a hash of the content and a number among identical rows.
+
+    The number counts within one file and is left out for the first row. So identical rows are all
+    kept, and a file gives the same ids whenever and beside whatever it is read.
+
+    Args:
+        events: Rows with ``CONTENT``, event_id and source_file_id. Where they lie by user_id
+            already, nothing is shuffled.
+    """
+    same = Window.partitionBy("user_id", "event_time", FILE_ID, _HASH).orderBy(_HASH)
+    number = F.row_number().over(same)
+    later = F.when(number > 1, F.concat(F.lit("-"), number)).otherwise("")
+    made = F.concat(F.lit(_MADE), _HASH, later)
+    numbered = events.withColumn(_HASH, content_hash())
+    return numbered.withColumn("event_id", F.coalesce("event_id", made)).drop(_HASH)
+
+
+def is_identical() -> Column:
+    """Whether a made event id says that the row equals an earlier one of its file."""
+    return F.col("event_id").rlike(f"^{_MADE}[0-9a-f]{{{HASH_DIGITS}}}-[0-9]+$")
+
+
+def with_repetitions(events: DataFrame, files: DataFrame, stored: DataFrame | None) -> DataFrame:
+    """Mark the events whose mapped id is on a stored event, or on a new one that comes before.
+
+    New ones come in the order of (event_time, path, content), so the same files always keep the
+    same rows. Events without an id are never marked.
+
+    Args:
+        events: Rows with ``CONTENT``, event_id and source_file_id.
+        files: source_file_id and path of the new files.
+        stored: Stored events that stay, or None; all their ids are read.
+
+    Returns:
+        The events with the further column ``is_repeated``.
+    """
+    ordered = events.where("event_id IS NOT NULL").withColumn(_HASH, content_hash())
+    ordered = ordered.join(F.broadcast(files.select(FILE_ID, "path")), FILE_ID)
+    copies = Window.partitionBy("event_id").orderBy("event_time", "path", _HASH)
+    repeated = F.row_number().over(copies) > 1
+    if stored is not None:
+        known = stored.select("event_id").distinct().withColumn("is_stored", F.lit(True))
+        ordered = ordered.join(known, "event_id", "left")
+        repeated = repeated | F.col("is_stored").isNotNull()
+    marked = ordered.withColumn(IS_REPEATED, repeated).select(*events.columns, IS_REPEATED)
+    others = events.where("event_id IS NULL").withColumn(IS_REPEATED, F.lit(False))
+    return marked.unionByName(others)

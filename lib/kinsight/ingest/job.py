@@ -1,0 +1,121 @@
+"""The job of stage `ingest`: new and changed files to tables, each file's rows as a whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from kinsight.ingest.batch import Batch, read_batch
+from kinsight.ingest.gates import check_batch, check_counts
+from kinsight.ingest.inventory import KINDS, TABLES, Inventory, sources_of, take_inventory
+from kinsight.ingest.output import (
+    FileCounts,
+    accepted_rows,
+    complete_events,
+    count_files,
+    listed_files,
+    refused_rows,
+    split_repeated,
+)
+from kinsight.ingest.reading import FILE_ID
+from kinsight.runs import StageRun, StageSummary
+from kinsight.workspace import Workspace
+
+
+def run_ingest(workspace: Workspace) -> StageSummary:
+    """Read the files that are new or changed since the last run, and publish the tables.
+
+    A changed file's old rows go as its new ones come, in the same commit. ``ingested_files`` is
+    written last, so that the next run repeats a killed one whole.
+
+    Args:
+        workspace: Session, configuration and tables.
+
+    Returns:
+        What was done; all tables stay as they are where no file is new.
+
+    Raises:
+        RefusedError: If a source is missing, empty, unreadable or mostly malformed.
+        IntegrityError: If the rows read are not the rows that the tables hold.
+    """
+    config = workspace.config.ingest
+    with workspace.run("ingest", None, config) as run:
+        with run.step("looking for new files"):
+            inventory = take_inventory(workspace.spark, run, config)
+        if not inventory.new:
+            workspace.progress.say(f"none of {inventory.unchanged} files is new or changed")
+        with run.step(f"reading {sum(map(len, inventory.new.values()))} files"):
+            batch = read_batch(workspace.spark, run, config, inventory.new)
+        try:
+            for warning in check_batch(batch, config, inventory.known):
+                run.warn(warning)
+            counts = _write(workspace, run, inventory, batch)
+        finally:
+            batch.unpersist()
+        run.publish_unchanged(table for table in TABLES if table not in run.outputs)
+        run.counts.update(_totals(counts), files_unchanged=inventory.unchanged)
+        return run.summary()
+
+
+def _write(
+    workspace: Workspace, run: StageRun, inventory: Inventory, batch: Batch
+) -> list[FileCounts]:
+    """Commit the tables in order, each only if rows come or go, and the list of files last."""
+    spark, config = workspace.spark, workspace.config.ingest
+    keys = replaced_ids(inventory, batch, [source.name for _, source in sources_of(config)])
+    if keys["quarantine"]:
+        with run.step("writing quarantine"):
+            refused = refused_rows(spark, batch, run.started_at)
+            run.write("quarantine", refused, {FILE_ID: keys["quarantine"]})
+    for table in ("items", "users"):
+        if keys[table]:
+            with run.step(f"writing {table}"):
+                run.write(table, accepted_rows(spark, batch, table), {FILE_ID: keys[table]})
+    deduplicated: Counter[str] = Counter()
+    if keys["events"]:
+        with run.step("writing events"):
+            stored = stored_events(run, inventory, keys["events"])
+            events = accepted_rows(spark, batch, "events")
+            events, deduplicated = split_repeated(spark, batch, events, stored)
+            complete = complete_events(events, batch, config.session_gap_minutes, stored)
+            run.write("events", complete, {FILE_ID: keys["events"]})
+    with run.step("counting"):
+        counts = count_files(run, batch, deduplicated)
+    check_counts(counts)
+    if keys["ingested_files"]:
+        listed = listed_files(spark, counts, run.started_at)
+        run.write("ingested_files", listed, {FILE_ID: keys["ingested_files"]})
+    return counts
+
+
+def stored_events(run: StageRun, inventory: Inventory, replaced: list[str]) -> DataFrame | None:
+    """Events of earlier runs that stay; None where there are none."""
+    stay = {file.id for file in inventory.known if file.kind == "events"} - set(replaced)
+    return run.read("events").where(~F.col(FILE_ID).isin(replaced)) if stay else None
+
+
+def replaced_ids(inventory: Inventory, batch: Batch, sources: list[str]) -> dict[str, list[str]]:
+    """By table, the file ids whose rows a batch replaces; none where a table stays as it is."""
+    keys: dict[str, set[str]] = {table: set(inventory.stale.get(table, ())) for table in TABLES}
+    refused = any(tally.reason for tallies in batch.tallies.values() for tally in tallies)
+    for kind in KINDS:
+        files = [file for file in batch.files.values() if file.kind == kind]
+        new = {file.id for file in files}
+        old = set(inventory.replaced_by(files, sources))
+        keys[kind] |= new | old
+        keys["ingested_files"] |= new | old
+        if refused or old:
+            keys["quarantine"] |= new | old
+    return {table: sorted(ids) for table, ids in keys.items()}
+
+
+def _totals(counts: list[FileCounts]) -> dict[str, int]:
+    totals = {"files_read": len(counts)}
+    for name in ("read", "accepted", "quarantined", "deduplicated", "identical"):
+        totals[f"rows_{name}"] = sum(getattr(count, name) for count in counts)
+    for kind in KINDS:
+        totals[f"{kind}_read"] = sum(c.read for c in counts if c.file.kind == kind)
+        totals[f"{kind}_accepted"] = sum(c.accepted for c in counts if c.file.kind == kind)
+    return totals

@@ -1,0 +1,154 @@
+"""What a batch becomes in the tables, and what the tables then hold of each of its files."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterable
+from functools import reduce
+from typing import Any
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from kinsight.ingest.batch import Batch
+from kinsight.ingest.files import SourceFile
+from kinsight.ingest.identity import IS_REPEATED, is_identical, with_event_ids, with_repetitions
+from kinsight.ingest.reading import FILE_ID
+from kinsight.ingest.rows import RAW, REASON
+from kinsight.ingest.sessions import with_sessions
+from kinsight.runs import StageRun
+from kinsight.tables import table_schema
+
+
+@dataclasses.dataclass(frozen=True)
+class FileCounts:
+    """What became of the rows of one file."""
+
+    file: SourceFile
+    read: int
+    accepted: int
+    quarantined: int
+    deduplicated: int
+    identical: int
+    first_event_time: dt.datetime | None
+    last_event_time: dt.datetime | None
+
+
+def accepted_rows(spark: SparkSession, batch: Batch, table: str) -> DataFrame:
+    """The rows of a batch that go to items, users or events; none where it has no such files."""
+    rows = next((rows for kind, rows in batch.rows.items() if kind == table), None)
+    if rows is None:
+        return spark.createDataFrame([], table_schema(table))
+    return rows.where(F.col(REASON).isNull()).drop(REASON, RAW)
+
+
+def refused_rows(spark: SparkSession, batch: Batch, at: dt.datetime) -> DataFrame:
+    """The rows of a batch that go to quarantine."""
+    refused = [
+        rows.where(F.col(REASON).isNotNull()).select(FILE_ID, REASON, RAW)
+        for rows in batch.rows.values()
+    ]
+    if not refused:
+        return spark.createDataFrame([], table_schema("quarantine"))
+    files = F.broadcast(file_table(spark, batch.files.values()))
+    rows = reduce(DataFrame.unionByName, refused).join(files, FILE_ID)
+    return rows.withColumn("quarantined_at", F.lit(at))
+
+
+def file_table(spark: SparkSession, files: Iterable[SourceFile]) -> DataFrame:
+    """Kind, source and path of files by source_file_id."""
+    rows = [(file.kind, file.source, file.id, file.path) for file in files]
+    schema = f"kind STRING, source STRING, {FILE_ID} STRING, path STRING"
+    return spark.createDataFrame(rows, schema)
+
+
+def split_repeated(
+    spark: SparkSession, batch: Batch, events: DataFrame, stored: DataFrame | None
+) -> tuple[DataFrame, Counter[str]]:
+    """Leave out repeated deliveries of mapped event ids, and count them by file."""
+    if not any(tally.with_event_id for tally in batch.tallies.get("events", ())):
+        return events, Counter()
+    files = file_table(spark, batch.files.values())
+    marked = with_repetitions(events, files, stored)
+    repeated = marked.where(IS_REPEATED).groupBy(FILE_ID).count().collect()
+    return marked.where(~F.col(IS_REPEATED)).drop(IS_REPEATED), Counter(dict(repeated))
+
+
+def complete_events(
+    events: DataFrame, batch: Batch, gap_minutes: float, stored: DataFrame | None
+) -> DataFrame:
+    """Give events their ids, sessions and date."""
+    # One shuffle: numbering identical rows and finding sessions both look at one user at a time.
+    complete = with_event_ids(events.repartition("user_id"))
+    if any(tally.without_session for tally in batch.tallies.get("events", ())):
+        complete = with_sessions(complete, gap_minutes, stored)
+    return complete.withColumn("event_date", F.to_date("event_time"))
+
+
+def count_files(run: StageRun, batch: Batch, deduplicated: Counter[str]) -> list[FileCounts]:
+    """What became of each file, counted in the tables at the versions just written."""
+    read: Counter[str | None] = Counter()
+    for tally in (tally for tallies in batch.tallies.values() for tally in tallies):
+        read[tally.file_id] += tally.rows
+    times = F.min("event_time"), F.max("event_time")
+    held = {
+        "quarantine": _by_file(run, batch, "quarantine", F.count("*")),
+        "items": _by_file(run, batch, "items", F.count("*")),
+        "users": _by_file(run, batch, "users", F.count("*")),
+        "events": _by_file(run, batch, "events", F.count("*"), F.count_if(is_identical()), *times),
+    }
+    counts = []
+    for file in batch.files.values():
+        accepted, *of_events = held[file.kind].get(file.id, (0,))
+        identical, first, last = of_events or (0, None, None)
+        counts.append(
+            FileCounts(
+                file=file,
+                read=read[file.id],
+                accepted=accepted,
+                quarantined=held["quarantine"].get(file.id, (0,))[0],
+                deduplicated=deduplicated[file.id],
+                identical=identical,
+                first_event_time=first,
+                last_event_time=last,
+            )
+        )
+    return counts
+
+
+def listed_files(spark: SparkSession, counts: Iterable[FileCounts], at: dt.datetime) -> DataFrame:
+    """The rows of ``ingested_files``, run_id aside."""
+    rows = [
+        (
+            c.file.source,
+            c.file.kind,
+            c.file.id,
+            c.file.path,
+            c.file.size,
+            c.file.modified,
+            c.read,
+            c.accepted,
+            c.quarantined,
+            c.deduplicated,
+            c.identical,
+            c.first_event_time,
+            c.last_event_time,
+            at,
+        )
+        for c in counts
+    ]
+    fields = [field for field in table_schema("ingested_files") if field.name != "run_id"]
+    return spark.createDataFrame(rows, StructType(fields))
+
+
+def _by_file(
+    run: StageRun, batch: Batch, table: str, *measures: Column
+) -> dict[str, tuple[Any, ...]]:
+    """Measures of a table at the version just written, by file of the batch."""
+    if table not in run.outputs:
+        return {}
+    rows = run.tables.read(table, run.outputs[table]).where(F.col(FILE_ID).isin(list(batch.files)))
+    return {row[0]: tuple(row[1:]) for row in rows.groupBy(FILE_ID).agg(*measures).collect()}

@@ -1,0 +1,99 @@
+"""Raw rows: one struct of source columns a row, whatever the format, with the file it came from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from kinsight.errors import RefusedError
+from kinsight.ingest.files import SourceFile
+from kinsight.ingest.layouts import Layout, csv_options
+
+ROW, LINE, FILE_ID = "row", "line", "source_file_id"
+
+# Hadoop would read these characters of a file name as a glob.
+_GLOB_CHARACTERS = re.compile(r"([\[\]{}*?\\])")
+_MALFORMED = "_malformed_line"
+_NANOSECONDS = re.compile(r"int64 (\S+) \(TIMESTAMP\(NANOS,(true|false)\)\)")
+
+
+def read_rows(spark: SparkSession, layout: Layout) -> DataFrame:
+    """The rows of the files of a layout, nothing cast yet.
+
+    Returns:
+        ``row``: struct of the source's columns under their own names; ``line``: the whole line of
+        a CSV row that has a wrong number of columns, else null; ``source_file_id``: null if the
+        file changed since it was listed.
+    """
+    rows = _read_csv(spark, layout) if layout.format == "csv" else _read_parquet(spark, layout)
+    # Spark writes local paths as file:/x or file:///x, depending on how it came to them.
+    path = F.regexp_replace("_metadata.file_path", "^file:/+", "file:/")
+    return (
+        rows.select(
+            ROW,
+            LINE,
+            path.alias("uri"),
+            F.col("_metadata.file_size").alias("size"),
+            F.unix_millis("_metadata.file_modification_time").alias("modified"),
+        )
+        .join(F.broadcast(_file_ids(spark, layout.files)), ["uri", "size", "modified"], "left")
+        .select(ROW, LINE, FILE_ID)
+    )
+
+
+def row_type(rows: DataFrame) -> StructType:
+    """The source columns of raw rows and their types."""
+    kind = rows.schema[ROW].dataType
+    assert isinstance(kind, StructType)
+    return kind
+
+
+def _read_csv(spark: SparkSession, layout: Layout) -> DataFrame:
+    names = layout.signature
+    twice = sorted({n for n in names if [x.lower() for x in names].count(n.lower()) > 1})
+    if twice:
+        raise RefusedError(
+            f"Column names of source {layout.source.name} repeat.",
+            expected="each name once, upper and lower case alike",
+            found=f"{', '.join(twice)} in {layout.files[0].path}",
+            to_do="rename the columns, or export only one of them",
+        )
+    fields = [f"`c{number}` STRING" for number in range(len(names))]
+    reader = spark.read.schema(", ".join([*fields, f"`{_MALFORMED}` STRING"]))
+    for key, value in csv_options(layout.source, layout.files[0].path).items():
+        reader = reader.option(key, value)
+    reader = reader.option("mode", "PERMISSIVE").option("columnNameOfCorruptRecord", _MALFORMED)
+    rows = reader.csv([_escaped(file) for file in layout.files])
+    columns = [F.col(f"c{number}").alias(name) for number, name in enumerate(names)]
+    return rows.select(F.struct(*columns).alias(ROW), F.col(_MALFORMED).alias(LINE), "_metadata")
+
+
+def _read_parquet(spark: SparkSession, layout: Layout) -> DataFrame:
+    rows = spark.read.parquet(*(_escaped(file) for file in layout.files))
+    nanoseconds = dict(_NANOSECONDS.findall(layout.signature[0]))
+    columns = []
+    for name in rows.columns:
+        column = F.col("`" + name.replace("`", "``") + "`")
+        if name in nanoseconds:
+            # build_session lets Spark read these as numbers; it has no such type of its own.
+            instant = F.timestamp_micros(F.floor(column / 1000))
+            is_instant = nanoseconds[name] == "true"
+            column = instant if is_instant else instant.cast("timestamp_ntz")
+        columns.append(column.alias(name))
+    no_line = F.lit(None).cast("string").alias(LINE)
+    return rows.select(F.struct(*columns).alias(ROW), no_line, "_metadata")
+
+
+def _escaped(file: SourceFile) -> str:
+    return _GLOB_CHARACTERS.sub(r"\\\1", file.location)
+
+
+def _file_ids(spark: SparkSession, files: Sequence[SourceFile]) -> DataFrame:
+    rows = [(file.uri, file.size, file.modified_milliseconds, file.id) for file in files]
+    return spark.createDataFrame(
+        rows, f"uri STRING, size BIGINT, modified BIGINT, {FILE_ID} STRING"
+    )

@@ -1,0 +1,176 @@
+"""Raw rows to rows of events, items and users, each with a reason where it is refused."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from kinsight.config import EventSourceConfig, IngestConfig, ItemSourceConfig, UserSourceConfig
+from kinsight.ingest import mapping, validation
+from kinsight.ingest.mapping import Field
+from kinsight.ingest.reading import FILE_ID, row_type
+
+REASON, RAW = "reason", "raw"
+CONTENT = (
+    "user_id",
+    "event_time",
+    "event_type",
+    "item_id",
+    "category",
+    "brand",
+    "price",
+    "quantity",
+    "session_id",
+    "channel",
+    "country",
+)
+
+_TEXTS = ("item_id", "category", "brand", "session_id", "channel", "country", "event_id")
+
+
+def event_rows(
+    rows: DataFrame, source: EventSourceConfig, config: IngestConfig, now: dt.datetime, path: str
+) -> DataFrame:
+    """Rows of events: ``CONTENT``, event_id, source_file_id, reason and raw.
+
+    Args:
+        rows: Raw rows, see ``read_rows``.
+        source: Their source.
+        config: Limits of event times.
+        now: Time of the run, for the default of ``latest_event``.
+        path: One of the files, for messages.
+    """
+    fields = mapping.bind(source, row_type(rows), ("user_id", "event_time", "event_type"), path)
+    user_id = mapping.text(fields["user_id"])
+    time = mapping.instant(fields["event_time"], source.time_format, source.timezone)
+    name = mapping.text(fields["event_type"])
+    keep_unlisted = source.unlisted_event_types == "keep"
+    kind = mapping.event_type(name, source.event_types, keep_unlisted)
+    price, quantity, amount = (_number(fields, n) for n in ("price", "quantity", "amount"))
+
+    # Shops export returns as negative quantities; the amount is then negative as well.
+    kind = F.when(quantity < 0, F.lit("return")).otherwise(kind)
+    unit_price = amount / F.when(quantity != 0, quantity)
+    unit_price = F.when(kind == "return", F.abs(unit_price)).otherwise(unit_price)
+    final_price = F.coalesce(price, unit_price)
+    latest = config.latest_event or (now + dt.timedelta(days=1)).date()
+    checks = [
+        validation.has_all_columns(),
+        validation.is_present(user_id, fields["user_id"]),
+        validation.is_readable(time, fields["event_time"], _expected_time(source.time_format)),
+        validation.is_present(time, fields["event_time"]),
+        *validation.is_within(time, fields["event_time"], config.earliest_event, latest),
+        validation.is_present(name, fields["event_type"]),
+        validation.refuse_when(kind.isNull(), f"{fields['event_type'].label} is not listed"),
+        *_number_checks(fields, price=price, quantity=quantity, amount=amount),
+        validation.is_not_negative(final_price, "price"),
+        validation.refuse_when(F.abs(final_price) == float("inf"), "amount is too large"),
+    ]
+    texts = {n: mapping.text(fields[n]) if n in fields else _null() for n in _TEXTS}
+    columns = texts | {
+        "user_id": user_id,
+        "event_time": time,
+        "event_type": kind,
+        "price": final_price,
+        "quantity": F.abs(quantity),
+    }
+    return _finish(rows, columns, checks)
+
+
+def item_rows(rows: DataFrame, source: ItemSourceConfig, path: str) -> DataFrame:
+    """Rows of items: the columns of the table but run_id, with reason and raw."""
+    types = row_type(rows)
+    fields = mapping.bind(source, types, ("item_id",), path)
+    levels = [mapping.source_field(source, types, c, path, c) for c in source.category_path]
+    attributes = [mapping.source_field(source, types, c, path, c) for c in source.attributes]
+    item_id = mapping.text(fields["item_id"])
+    price = _number(fields, "price")
+    valid_from, time_checks = _valid_from(source, fields)
+    checks = [
+        validation.has_all_columns(),
+        validation.is_present(item_id, fields["item_id"]),
+        *time_checks,
+        *_number_checks(fields, price=price),
+        validation.is_not_negative(price, "price"),
+    ]
+    columns = {
+        "item_id": item_id,
+        "valid_from": valid_from,
+        "category": mapping.path_of([mapping.text(level) for level in levels]),
+        "brand": mapping.text(fields["brand"]) if "brand" in fields else _null(),
+        "title": mapping.text(fields["title"]) if "title" in fields else _null(),
+        "price": price,
+        "attributes": mapping.map_of({f.name: mapping.text(f) for f in attributes}, "string"),
+        "content_vector": F.lit(None).cast("array<float>"),
+    }
+    return _finish(rows, columns, checks)
+
+
+def user_rows(rows: DataFrame, source: UserSourceConfig, path: str) -> DataFrame:
+    """Rows of users: the columns of the table but run_id, with reason and raw."""
+    types = row_type(rows)
+    fields = mapping.bind(source, types, ("user_id",), path)
+    attributes = [mapping.source_field(source, types, c, path, c) for c in source.attributes]
+    consent = [mapping.source_field(source, types, c, path, c) for c in source.consent]
+    user_id = mapping.text(fields["user_id"])
+    valid_from, time_checks = _valid_from(source, fields)
+    flags = {field.name: mapping.flag(field) for field in consent}
+    checks = [
+        validation.has_all_columns(),
+        validation.is_present(user_id, fields["user_id"]),
+        *time_checks,
+        *(validation.is_readable(flags[f.name], f, "yes or no") for f in consent),
+    ]
+    columns = {
+        "user_id": user_id,
+        "valid_from": valid_from,
+        "attributes": mapping.map_of({f.name: mapping.text(f) for f in attributes}, "string"),
+        "consent": mapping.map_of(flags, "boolean"),
+    }
+    return _finish(rows, columns, checks)
+
+
+def _finish(rows: DataFrame, columns: dict[str, Column], checks: Sequence[Column]) -> DataFrame:
+    reason = validation.first_reason(checks)
+    return rows.select(
+        *(column.alias(name) for name, column in columns.items()),
+        FILE_ID,
+        reason.alias(REASON),
+        validation.raw_json(reason).alias(RAW),
+    )
+
+
+def _number(fields: dict[str, Field], name: str) -> Column:
+    return mapping.number(fields[name]) if name in fields else F.lit(None).cast("double")
+
+
+def _number_checks(fields: dict[str, Field], **values: Column) -> list[Column]:
+    return [
+        validation.is_readable(value, fields[name], "a number")
+        for name, value in values.items()
+        if name in fields
+    ]
+
+
+def _valid_from(
+    source: ItemSourceConfig | UserSourceConfig, fields: dict[str, Field]
+) -> tuple[Column, list[Column]]:
+    """From when on a row holds, 1970-01-01 where it does not say, and the check of its value."""
+    always = F.lit(dt.date(1970, 1, 1)).cast("timestamp")
+    if "valid_from" not in fields:
+        return always, []
+    field = fields["valid_from"]
+    time = mapping.instant(field, source.time_format, source.timezone)
+    check = validation.is_readable(time, field, _expected_time(source.time_format))
+    return F.coalesce(time, always), [check]
+
+
+def _expected_time(time_format: str | None) -> str:
+    return f"a time ({time_format or 'ISO 8601'})"
+
+
+def _null() -> Column:
+    return F.lit(None).cast("string")
