@@ -1,0 +1,1 @@
+"""Stage ``segment``: user vectors to named segments with stable ids."""

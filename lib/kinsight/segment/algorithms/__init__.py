@@ -1,0 +1,1 @@
+"""Clustering and matching in numpy and FAISS; no Spark."""

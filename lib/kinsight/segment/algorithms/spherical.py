@@ -1,0 +1,104 @@
+"""Spherical k-means: unit vectors around unit centroids, compared by cosine.
+
+Source: Dhillon and Modha, "Concept decompositions for large sparse text data using clustering",
+Machine Learning 42 (2001), section 3; FAISS does the iterations.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+
+Floats = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+
+
+def unit_rows(vectors: npt.NDArray[np.floating[Any]]) -> Floats:
+    """Rows divided by their length; a zero row stays zero.
+
+    Args:
+        vectors: Array [n, d].
+
+    Returns:
+        C-contiguous float32 array [n, d].
+    """
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.ascontiguousarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+
+def into_space(
+    vectors: npt.NDArray[np.floating[Any]], centre: npt.NDArray[np.floating[Any]]
+) -> Floats:
+    """Put raw user vectors into the clustering space: subtract the centre, scale to length 1.
+
+    Encoders give vectors in a narrow cone, where all cosines are near 1; without their common
+    part the cosine tells users apart.
+
+    Args:
+        vectors: Array [n, d].
+        centre: Array [d], the mean of the vectors that the centroids were fitted on.
+
+    Returns:
+        C-contiguous float32 array [n, d] of unit rows.
+    """
+    return unit_rows(vectors - centre)
+
+
+def fit_centroids(
+    vectors: Floats, clusters: int, iterations: int, restarts: int, seed: int
+) -> Floats:
+    """Centroids that maximise the sum of cosines, the best of several starts.
+
+    Args:
+        vectors: Unit rows [n, d], float32, with n >= clusters.
+        clusters: Number of centroids.
+        iterations: Lloyd iterations of each start.
+        restarts: Starts; the one with the highest objective is kept.
+        seed: Seed of the starts. Equal arguments give equal centroids.
+
+    Returns:
+        Unit centroids [clusters, d], float32.
+    """
+    kmeans = faiss.Kmeans(
+        vectors.shape[1],
+        clusters,
+        niter=iterations,
+        nredo=restarts,
+        seed=seed,
+        spherical=True,
+        # The caller sampled already; FAISS would take 256 points a centroid and warn under 39.
+        max_points_per_centroid=len(vectors),
+        min_points_per_centroid=1,
+    )
+    kmeans.train(vectors)
+    return unit_rows(np.asarray(kmeans.centroids))
+
+
+def nearest(vectors: Floats, centroids: Floats) -> Labels:
+    """Index of the centroid with the highest cosine for each row; the lowest index of equals."""
+    return np.asarray(np.argmax(vectors @ centroids.T, axis=1), dtype=np.int64)
+
+
+def mean_directions(vectors: Floats, labels: Labels, centroids: Floats) -> Floats:
+    """One Lloyd step: the unit mean of each cluster; an empty cluster keeps its centroid.
+
+    Args:
+        vectors: Unit rows [n, d].
+        labels: Cluster of each row [n].
+        centroids: Present centroids [k, d].
+    """
+    shape = (len(centroids), len(labels))
+    ones = np.ones(len(labels), dtype=np.float64)
+    members = scipy.sparse.csr_matrix((ones, (labels, np.arange(len(labels)))), shape=shape)
+    sums = members @ vectors.astype(np.float64)
+    empty = np.linalg.norm(sums, axis=1) < 1e-9
+    return unit_rows(np.where(empty[:, None], centroids, sums))
+
+
+def objective(vectors: Floats, centroids: Floats) -> float:
+    """Mean cosine of the rows to their nearest centroid."""
+    return float(np.max(vectors @ centroids.T, axis=1).mean(dtype=np.float64))

@@ -1,0 +1,137 @@
+"""Counting, in one pass over user_bags, what each cluster's members do."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from kinsight.segment.labels import readable
+from kinsight.segment.lift import Shares, Term, make_terms
+from kinsight.segment.members import Parts
+
+# Shares are summed as integers in units of 2^-30: sums of doubles depend on the order in which
+# shuffled rows arrive, and a re-run has to give equal tables.
+UNIT = 2.0**30
+# Terms of a cluster and field that reach the driver, the most telling before shrinkage.
+CANDIDATES = 300
+# What fewer members have does not describe a segment.
+LEAST_SUPPORT = 0.02
+LEAST_USERS = 5
+
+
+def count_terms(
+    assigned: DataFrame, bags: DataFrame, vocabulary: DataFrame, parts: Parts
+) -> list[list[Term]]:
+    """Terms of the vocabulary that members of each cluster over- or under-index on.
+
+    Args:
+        assigned: user_id, cluster (0 to k - 1), held_out.
+        bags: Rows of user_bags of one date and vocabulary.
+        vocabulary: Rows of that vocabulary version.
+        parts: Sizes of the clusters.
+
+    Returns:
+        One list a cluster, ordered by field and token; at most ``CANDIDATES`` a field, each had
+        by at least ``LEAST_SUPPORT`` of the fitting members.
+    """
+    fitting = _by_cluster(parts.fitting)
+    least = np.maximum(np.ceil(LEAST_SUPPORT * parts.fitting), LEAST_USERS)
+    base = F.sum("shares").over(Window.partitionBy("field", "index"))
+    held_base = F.sum("held_shares").over(Window.partitionBy("field", "index"))
+    ratio = (F.col("shares") / fitting) / (F.col("base_shares") / F.lit(int(parts.fitting.sum())))
+    telling = F.col("users") / fitting * F.log(ratio)
+    place = F.row_number().over(
+        Window.partitionBy("cluster", "field").orderBy(F.desc("telling"), "index")
+    )
+    counted = (
+        _sums(assigned, bags)
+        .withColumns({"base_shares": base, "base_held_shares": held_base})
+        .where(F.col("users") >= _by_cluster(least.astype(np.int64)))
+        .withColumn("telling", telling)
+        .withColumn("place", place)
+        .where(F.col("place") <= CANDIDATES)
+        .join(vocabulary.select("field", "index", "token", "label"), ["field", "index"])
+    )
+    return _terms(counted.toPandas(), parts)
+
+
+def _sums(assigned: DataFrame, bags: DataFrame) -> DataFrame:
+    """Sums a (cluster, field, token): each user's share of events in the field's bag."""
+    total = F.aggregate("bag.counts", F.lit(0.0), lambda sum_, count: sum_ + count)
+    each = (
+        bags.join(assigned, "user_id")
+        .select("cluster", "held_out", F.explode("bags").alias("field", "bag"))
+        .select("cluster", "held_out", "field", "bag", total.alias("total"))
+        .where(F.col("total") > 0)
+        .select(
+            "cluster",
+            "held_out",
+            "field",
+            "total",
+            F.explode(F.arrays_zip("bag.tokens", "bag.counts")).alias("entry"),
+        )
+        .withColumn("share", F.col("entry.counts") / F.col("total"))
+    )
+
+    def fixed(value: Column) -> Column:
+        return F.round(value * F.lit(UNIT)).cast("bigint")
+
+    def of(part: Column, value: Column) -> Column:
+        return F.sum(F.when(part, value).otherwise(F.lit(0)))
+
+    share, held_out = F.col("share"), F.col("held_out")
+    return each.groupBy("cluster", "field", F.col("entry.tokens").alias("index")).agg(
+        of(~held_out, F.lit(1)).alias("users"),
+        of(~held_out, fixed(share)).alias("shares"),
+        of(~held_out, fixed(share * share)).alias("squares"),
+        of(held_out, fixed(share)).alias("held_shares"),
+    )
+
+
+def _by_cluster(values: npt.NDArray[np.int64]) -> Column:
+    """A column that holds, for each row, the value of its cluster."""
+    return F.element_at(F.array(*(F.lit(int(v)) for v in values)), F.col("cluster") + 1)
+
+
+def _terms(counted: pd.DataFrame, parts: Parts) -> list[list[Term]]:
+    counted = counted.sort_values(["cluster", "field", "token"], ignore_index=True)
+    cluster = counted["cluster"].to_numpy()
+
+    def column(name: str, unit: float) -> npt.NDArray[np.float64]:
+        return counted[name].to_numpy(dtype=np.float64) / unit
+
+    shares = Shares(
+        users=column("users", 1),
+        shares=column("shares", UNIT),
+        squares=column("squares", UNIT),
+        base_shares=column("base_shares", UNIT),
+        held_shares=column("held_shares", UNIT),
+        base_held_shares=column("base_held_shares", UNIT),
+        members=parts.fitting[cluster].astype(np.float64),
+        held_members=parts.held_out[cluster].astype(np.float64),
+        base_members=float(parts.fitting.sum()),
+        base_held_members=float(parts.held_out.sum()),
+    )
+    labels = [readable(label) for label in counted["label"]]
+    terms = make_terms(shares, labels, list(counted["token"]), list(counted["field"]))
+    edges = np.searchsorted(cluster, np.arange(len(parts.fitting) + 1))
+    return [terms[start:end] for start, end in itertools.pairwise(edges)]
+
+
+def strongest(terms: Sequence[Term], field: str, support: float, count: int) -> list[Term]:
+    """The terms of a kind with the highest shrunken lift above 1.
+
+    Args:
+        terms: Terms of one segment.
+        field: Vocabulary field, or ``category`` for all levels.
+        support: Least share of the members who have it.
+        count: How many at most.
+    """
+    chosen = [t for t in terms if t.field.startswith(field) and t.support >= support and t.lift > 1]
+    return sorted(chosen, key=lambda t: (-t.lift, t.field, t.token))[:count]

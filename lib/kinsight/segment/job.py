@@ -1,0 +1,191 @@
+"""The stage: vectors of a date to segments, their members and their lineage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from kinsight.config import SegmentConfig
+from kinsight.dates import AsOf
+from kinsight.errors import IntegrityError, RefusedError
+from kinsight.runs import StageRun, StageSummary
+from kinsight.segment.counting import count_terms
+from kinsight.segment.describing import describe_segments
+from kinsight.segment.fitting import Clustering, fit_segments
+from kinsight.segment.inputs import Inputs, find_inputs
+from kinsight.segment.lineage import Ids, stable_ids
+from kinsight.segment.members import COLD, Counted, assign_users, count_assigned
+from kinsight.segment.naming import FIRST_LIFT
+from kinsight.segment.profiles import profile_means
+from kinsight.segment.rows import Segment, as_frame, cold_row, member_rows, segment_row
+from kinsight.segment.sample import Sample, collect_sample, is_held_out
+from kinsight.tables import KeyValue
+from kinsight.workspace import Workspace
+
+# Fewer users a segment than this can carry neither a name nor a rule.
+LEAST_USERS_A_SEGMENT = 10
+
+
+def run_segment(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False) -> StageSummary:
+    """Group the users of a date into named segments with stable ids.
+
+    Args:
+        workspace: Session, configuration and tables.
+        as_of: The date; its embeddings, user_features and user_bags must be published.
+        latest_input: On a re-run, read the newest inputs instead of those of the last run.
+
+    Raises:
+        RefusedError: If an input is missing, or too few users have enough events.
+        IntegrityError: If vectors cannot be compared, or users would be lost.
+    """
+    config = workspace.config.segment
+    with workspace.run("segment", as_of, config, latest_input) as run:
+        inputs = find_inputs(run, as_of, config.name)
+        run.producer = {"segmentation": [config.name], "model_version": [inputs.model_version]}
+        with run.step("sampling users"):
+            available = _require_enough_users(run, inputs.users, config)
+            warm = inputs.users.where(F.col("events_used") >= config.minimum_events)
+            sample = collect_sample(warm, inputs.user_features, available, config)
+        with run.step("fitting segments"):
+            clustering = fit_segments(sample, config)
+        assigned = assign_users(inputs.users, clustering.centroids, config.minimum_events)
+        assigned = assigned.withColumn("held_out", is_held_out(F.col("user_id"), config)).persist()
+        try:
+            counted, ids = _match(run, inputs, clustering, assigned, config)
+            rows = _describe(run, inputs, sample, clustering, assigned, counted, ids, config)
+            _write(run, assigned, ids, rows, as_of, config)
+        finally:
+            assigned.unpersist()
+        return run.summary()
+
+
+def _require_enough_users(run: StageRun, users: DataFrame, config: SegmentConfig) -> int:
+    """Count users, and refuse where too few have enough events; return how many have."""
+    enough = F.count_if(F.col("events_used") >= config.minimum_events)
+    row = users.agg(F.count("*"), enough).first()
+    total, available = (int(row[0]), int(row[1])) if row is not None else (0, 0)
+    run.counts |= {"users": total, "cold_users": total - available}
+    needed = LEAST_USERS_A_SEGMENT * config.segments
+    if available < needed:
+        possible = available // LEAST_USERS_A_SEGMENT
+        fewer = f"set segment.segments to {possible} or less, " if possible >= 2 else ""
+        raise RefusedError(
+            f"Too few users for {config.segments} segments.",
+            expected=f"at least {needed} users ({LEAST_USERS_A_SEGMENT} a segment) with "
+            f"{config.minimum_events} or more events",
+            found=f"{available} of {total} users",
+            to_do=f"{fewer}lower segment.minimum_events, or wait for more events",
+        )
+    return available
+
+
+def _match(
+    run: StageRun,
+    inputs: Inputs,
+    clustering: Clustering,
+    assigned: DataFrame,
+    config: SegmentConfig,
+) -> tuple[Counted, Ids]:
+    """Assign all users, check sizes, and give the clusters their ids."""
+    previous = inputs.previous
+    clusters = len(clustering.centroids.directions)
+    with run.step("assigning users and matching the previous date"):
+        counted = count_assigned(assigned, previous.members if previous else None, clusters)
+    if counted.users != run.counts["users"]:
+        raise _lost_users(run.counts["users"], counted.users)
+    sizes = counted.movement.overlaps.sizes
+    shares = sizes / sizes.sum()
+    run.counts["segments"] = clusters
+    run.metrics |= clustering.metrics | {
+        "cohesion": float(counted.cohesion @ shares),
+        "largest_share": float(shares.max()),
+        "smallest_share": float(shares.min()),
+    }
+    if clusters != config.segments:
+        run.warn(
+            f"{clusters} segments instead of {config.segments}: others would lie outside "
+            f"segment.minimum_share {config.minimum_share} or maximum_share {config.maximum_share}"
+        )
+    if shares.max() > config.maximum_share or shares.min() < config.minimum_share:
+        run.warn(
+            f"segments hold {shares.min():.1%} to {shares.max():.1%} of the users with enough "
+            f"events, outside {config.minimum_share:.1%} to {config.maximum_share:.1%}"
+        )
+    date = previous.as_of if previous else None
+    ids = stable_ids(counted.movement, inputs.taken_ids, date, config.match_threshold)
+    for kind in ("continued", "born", "split", "merged", "retired"):
+        run.counts[f"segments_{kind}"] = sum(row["kind"] == kind for row in ids.lineage)
+    return counted, ids
+
+
+def _describe(
+    run: StageRun,
+    inputs: Inputs,
+    sample: Sample,
+    clustering: Clustering,
+    assigned: DataFrame,
+    counted: Counted,
+    ids: Ids,
+    config: SegmentConfig,
+) -> list[dict[str, Any]]:
+    """Rows of ``segments``: what the segments over-index on, their names, rules, profiles."""
+    with run.step("finding what segments over-index on"):
+        warm = assigned.where(F.col("cluster") != COLD).select("user_id", "cluster", "held_out")
+        terms = count_terms(warm, inputs.bags, inputs.vocabulary, counted.parts)
+    with run.step("profiles, names and rules"):
+        profiles, base = profile_means(assigned, inputs.user_features, sample.features.names)
+        segments = describe_segments(ids.of_cluster, clustering, sample, counted, terms, profiles)
+    _warn_of_weak_names(run, segments)
+    rows = [segment_row(segment, counted.users, base) for segment in segments]
+    cold = run.counts["cold_users"]
+    if cold:
+        events, profile = config.minimum_events, profiles.get(COLD, {})
+        rows.append(cold_row(cold, counted.users, events, profile, base))
+    return [{**row, "model_version": inputs.model_version} for row in rows]
+
+
+def _warn_of_weak_names(run: StageRun, segments: Sequence[Segment]) -> None:
+    """Tell which names held-out users do not bear out."""
+    weak = [
+        f"{segment.segment_id} ({segment.name.text})"
+        for segment in segments
+        if not segment.name.terms or (segment.name.terms[0].held_out_lift or 0.0) < FIRST_LIFT
+    ]
+    run.metrics["names_borne_out"] = 1.0 - len(weak) / len(segments)
+    if weak:
+        run.warn(
+            f"the name's first term lies under {FIRST_LIFT} times the average on held-out users "
+            f"in {len(weak)} of {len(segments)} segments: {', '.join(weak)}"
+        )
+
+
+def _write(
+    run: StageRun,
+    assigned: DataFrame,
+    ids: Ids,
+    rows: Sequence[Mapping[str, Any]],
+    as_of: AsOf,
+    config: SegmentConfig,
+) -> None:
+    """Write the three tables of this date and segmentation."""
+    key: dict[str, KeyValue] = {"as_of": as_of.date, "segmentation": config.name}
+    filled = (*key, "run_id")
+    spark = run.tables.spark
+    with run.step("writing segments"):
+        written = run.write("segment_members", member_rows(assigned, ids.of_cluster), key)
+        if written.rows != run.counts["users"]:
+            raise _lost_users(run.counts["users"], written.rows)
+        run.write("segment_lineage", as_frame(spark, "segment_lineage", ids.lineage, filled), key)
+        run.write("segments", as_frame(spark, "segments", rows, filled), key)
+
+
+def _lost_users(expected: int, found: int) -> IntegrityError:
+    return IntegrityError(
+        "The segmentation does not hold every user once.",
+        expected=f"{expected} users, as in embeddings",
+        found=f"{found} rows of segment_members",
+        to_do="run `kinsight segment` again; if it stays, please report it",
+    )

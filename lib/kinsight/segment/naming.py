@@ -1,0 +1,136 @@
+"""Names and descriptions: what a segment is, in a few words."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+
+from kinsight.segment.labels import is_plain
+from kinsight.segment.lift import Term
+from kinsight.segment.traits import FACETS, TRAIT_FIELD
+
+COLD_NAME = "Cold: too few events"
+SEPARATOR = " · "
+TERMS = 3
+# A name is checked on held-out users: its first term has to over-index this much there.
+FIRST_LIFT = 1.5
+FURTHER_LIFT = 1.2
+# A first term speaks for the segment, so a fair part of the members must have it.
+FIRST_SUPPORT = 0.3
+
+
+@dataclasses.dataclass(frozen=True)
+class Name:
+    """A name and the terms it is made of."""
+
+    text: str
+    terms: tuple[Term, ...]
+
+
+def name_segments(tastes: Sequence[Sequence[Term]], traits: Sequence[Sequence[Term]]) -> list[Name]:
+    """A unique name for each segment, of terms chosen on fitting users only.
+
+    The first term is the most telling one (log lift times support) of those that are sure to
+    reach a lift of 1.5 on other users and that a fair part of the members have; where none is
+    sure, the surest. Up to two traits follow, then a taste of another kind, and more where two
+    names would be equal.
+
+    Args:
+        tastes: Terms of categories and brands of each segment.
+        traits: Traits of each segment.
+
+    Returns:
+        One name a segment, in the same order.
+    """
+    names: list[Name] = []
+    taken = {COLD_NAME}
+    for position, (own_tastes, own_traits) in enumerate(zip(tastes, traits, strict=True), 1):
+        order = _order_of_terms(own_tastes, own_traits)
+        length = min(TERMS, len(order))
+        while length < len(order) and _join(order[:length]) in taken:
+            length += 1
+        text = _join(order[:length]) or "Mixed"
+        if text in taken:
+            text = f"{text} ({position})"
+        taken.add(text)
+        names.append(Name(text, tuple(order[:length])))
+    return names
+
+
+def _order_of_terms(tastes: Sequence[Term], traits: Sequence[Term]) -> list[Term]:
+    """All terms that may stand in the name, in the order in which they are taken."""
+    over = [t for t in (*tastes, *traits) if t.lift > 1]
+    if not over:
+        return []
+    first = _first(over)
+    facets: set[str] = set()
+    further: list[Term] = []
+    for trait in _most_telling(t for t in traits if t.sure_lift >= FURTHER_LIFT):
+        facet = FACETS[trait.label]
+        if trait != first and facet not in facets and FACETS.get(first.label) != facet:
+            facets.add(facet)
+            further.append(trait)
+    others = []
+    roots, labels = {_root(first)}, {first.label}
+    for taste in _most_telling(t for t in tastes if t.sure_lift >= FURTHER_LIFT):
+        if _root(taste) not in roots and taste.label not in labels and is_plain(taste.label):
+            roots.add(_root(taste))
+            labels.add(taste.label)
+            others.append(taste)
+    return [first, *further[: TERMS - 1], *others, *further[TERMS - 1 :]]
+
+
+def _first(terms: Sequence[Term]) -> Term:
+    plain = [t for t in terms if is_plain(t.label)] or terms
+    sure = [t for t in plain if t.sure_lift >= FIRST_LIFT]
+    broad = [t for t in sure if t.support >= FIRST_SUPPORT]
+    if broad or sure:
+        return _most_telling(broad or sure)[0]
+    return max(plain, key=lambda t: (t.sure_lift, t.label, t.token))
+
+
+def _most_telling(terms: Iterable[Term]) -> list[Term]:
+    return sorted(terms, key=lambda t: (-t.telling, t.field, t.token))
+
+
+def _root(term: Term) -> str:
+    """What makes two tastes of one kind: the root of the category path, or being a brand."""
+    return term.token.split(" > ")[0] if term.field.startswith("category") else term.field
+
+
+def _join(terms: Iterable[Term]) -> str:
+    return SEPARATOR.join(term.label for term in terms)
+
+
+def describe(
+    share: float, tastes: Sequence[Term], profile: Mapping[str, float], base: Mapping[str, float]
+) -> str:
+    """One or two sentences: how many, what they over-index on, how often, of what value.
+
+    Args:
+        share: Share of all users.
+        tastes: The terms to tell, with their labels and lifts.
+        profile: Means of the segment; frequency, recency_days and monetary are told.
+        base: Means over all users.
+    """
+    told = " and ".join(
+        f"{t.label} ({t.lift:.1f} times the average)" for t in tastes if t.field != TRAIT_FIELD
+    )
+    first = f"{share:.0%} of users" + (f", with a taste for {told}." if told else ".")
+    days, gap = profile.get("frequency"), profile.get("recency_days")
+    if days is None or gap is None:
+        return first
+    second = (
+        f"They came on {days:.0f} day{'' if round(days) == 1 else 's'} "
+        f"(average {base['frequency']:.0f}), last {gap:.0f} days before the date"
+    )
+    value, average = profile.get("monetary", 0.0), base.get("monetary", 0.0)
+    if average > 0:
+        change = value / average - 1
+        second += (
+            ", and are worth as much as the average"
+            if abs(change) < 0.05
+            else f", and are worth {abs(change):.0%} {'more' if change > 0 else 'less'} "
+            "than the average"
+        )
+    return f"{first} {second}."

@@ -1,0 +1,144 @@
+"""Spherical k-means, size limits and assignment."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
+
+from kinsight.segment.algorithms.assignment import Centroids, assign
+from kinsight.segment.algorithms.limits import Limits, fit_within_limits
+from kinsight.segment.algorithms.quality import seed_stability, silhouette
+from kinsight.segment.algorithms.spherical import (
+    Floats,
+    fit_centroids,
+    into_space,
+    mean_directions,
+    nearest,
+    objective,
+    unit_rows,
+)
+
+
+def planted(users: int, clusters: int, width: int, noise: float, seed: int = 0) -> tuple:
+    """Unit vectors around random directions, and the direction of each."""
+    rng = np.random.default_rng(seed)
+    directions = unit_rows(rng.normal(size=(clusters, width)))
+    labels = rng.integers(0, clusters, users)
+    return unit_rows(directions[labels] + rng.normal(0, noise, (users, width))), labels
+
+
+def test_planted_clusters_are_recovered() -> None:
+    vectors, truth = planted(900, 6, 16, noise=0.1)
+    centroids = fit_centroids(vectors, 6, iterations=20, restarts=4, seed=1)
+    assert adjusted_rand_score(truth, nearest(vectors, centroids)) == 1.0
+    assert silhouette(vectors, centroids) > 0.5
+    assert seed_stability(vectors, 6, iterations=20, restarts=4, seed=1) == 1.0
+
+
+def test_the_objective_is_as_good_as_that_of_scikit_learn() -> None:
+    vectors, _ = planted(1_500, 12, 24, noise=0.25)
+    ours = objective(vectors, fit_centroids(vectors, 8, iterations=25, restarts=10, seed=3))
+    reference = KMeans(8, n_init=10, max_iter=50, random_state=3).fit(vectors)
+    theirs = objective(vectors, unit_rows(reference.cluster_centers_))
+    assert ours > theirs - 0.005
+
+
+def test_equal_arguments_give_equal_centroids() -> None:
+    vectors, _ = planted(500, 5, 8, noise=0.5)
+    first, second = (fit_centroids(vectors, 5, 10, 3, seed=9) for _ in range(2))
+    assert first.tobytes() == second.tobytes()
+    assert np.allclose(np.linalg.norm(first, axis=1), 1)
+
+
+def test_subtracting_the_centre_tells_users_of_a_narrow_cone_apart() -> None:
+    vectors, truth = planted(600, 4, 8, noise=0.1)
+    raw = vectors + 10
+    assert silhouette(unit_rows(raw), fit_centroids(unit_rows(raw), 4, 20, 4, 1)) > 0
+    points = into_space(raw, raw.mean(axis=0))
+    labels = nearest(points, fit_centroids(points, 4, 20, 4, 1))
+    assert adjusted_rand_score(truth, labels) == 1.0
+
+
+def test_a_lloyd_step_never_lowers_the_objective_and_keeps_empty_centroids() -> None:
+    vectors, _ = planted(300, 5, 8, noise=0.4)
+    centroids = unit_rows(np.vstack([vectors[:4], -vectors.mean(axis=0)]))
+    labels = nearest(vectors, centroids)
+    labels[labels == 4] = 0
+    moved = mean_directions(vectors, labels, centroids)
+    assert objective(vectors, moved) >= objective(vectors, centroids) - 1e-6
+    assert np.array_equal(moved[4], centroids[4])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    clusters=st.integers(2, 12),
+    width=st.integers(3, 12),
+    skew=st.floats(0, 0.97),
+    minimum=st.floats(0, 0.04),
+    maximum=st.floats(0.2, 0.6),
+)
+def test_size_limits_hold_however_skewed_the_users_are(
+    seed: int, clusters: int, width: int, skew: float, minimum: float, maximum: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    directions = rng.normal(size=(clusters, width))
+    labels = np.where(rng.random(400) < skew, 0, rng.integers(0, clusters, 400))
+    vectors = unit_rows(directions[labels] + rng.normal(0, 0.3, (400, width)))
+    limits = Limits(minimum, maximum)
+    centroids = fit_within_limits(vectors, fit_centroids(vectors, clusters, 5, 1, seed), limits)
+    assert limits.hold(np.bincount(nearest(vectors, centroids), minlength=len(centroids)))
+    assert np.allclose(np.linalg.norm(centroids, axis=1), 1, atol=1e-5)
+
+
+def test_within_limits_centroids_change_by_lloyd_steps_only() -> None:
+    vectors, _ = planted(600, 5, 8, noise=0.3)
+    centroids = fit_centroids(vectors, 5, 20, 4, seed=2)
+    kept = fit_within_limits(vectors, centroids, Limits(0.01, 0.9))
+    assert len(kept) == 5
+    assert objective(vectors, kept) >= objective(vectors, centroids) - 1e-6
+
+
+def test_equal_users_cannot_be_split_and_the_search_still_ends() -> None:
+    vectors = unit_rows(np.ones((200, 4)))
+    centroids = fit_within_limits(vectors, unit_rows(np.eye(4)), Limits(0.05, 0.4))
+    assert np.isfinite(centroids).all()
+
+
+class TestAssignment:
+    """The contract of ``assign``."""
+
+    centroids = Centroids(np.zeros(3, dtype=np.float32), np.eye(3, dtype=np.float32))
+
+    def test_the_centroid_itself_is_at_distance_nought_with_full_confidence(self) -> None:
+        found = assign(np.eye(3, dtype=np.float32) * 5, self.centroids)
+        assert found.nearest.tolist() == [0, 1, 2]
+        assert found.distance.tolist() == [0, 0, 0]
+        assert found.confidence.tolist() == [1, 1, 1]
+
+    def test_on_the_border_confidence_is_nought_and_the_lower_index_wins(self) -> None:
+        found = assign(np.array([[1, 1, 0.5]]), self.centroids)
+        assert (found.nearest[0], found.second[0], found.confidence[0]) == (0, 1, 0)
+
+    def test_a_user_at_the_centre_gets_a_segment_without_confidence(self) -> None:
+        found = assign(np.zeros((1, 3)), self.centroids)
+        assert (found.distance[0], found.confidence[0]) == (1, 0)
+
+    @given(rows=st.integers(1, 40), cut=st.integers(0, 40))
+    def test_batches_do_not_matter(self, rows: int, cut: int) -> None:
+        vectors = np.random.default_rng(rows).normal(size=(rows, 3)).astype(np.float32)
+        whole = assign(vectors, self.centroids)
+        parts = [assign(part, self.centroids) for part in (vectors[:cut], vectors[cut:])]
+        for name in ("nearest", "second", "distance", "confidence"):
+            joined = np.concatenate([getattr(part, name) for part in parts])
+            assert np.array_equal(getattr(whole, name), joined)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_the_silhouette_of_too_few_users_is_nought(rows: int) -> None:
+    vectors: Floats = unit_rows(np.eye(3)[:rows])
+    assert silhouette(vectors, unit_rows(np.eye(3))) == 0.0
