@@ -1,0 +1,140 @@
+"""From Arrow batches of sequences to Arrow batches of user vectors. No Spark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from kinsight.encoders.artifact import Artifact
+from kinsight.encoders.base import Encoder
+from kinsight.encoders.batch import Batch
+from kinsight.encoders.histories import COLUMNS, Histories, IntArray, cut_by_tokens
+
+INPUT_COLUMNS = ("user_id", *COLUMNS)
+
+OUTPUT_SCHEMA = pa.schema(
+    [
+        pa.field("user_id", pa.string()),
+        pa.field("interest", pa.int32()),
+        pa.field("weight", pa.float32()),
+        pa.field("events_used", pa.int32()),
+        pa.field("norm", pa.float32()),
+        pa.field("vector", pa.list_(pa.float32())),
+    ]
+)
+"""What ``encode_batches`` gives: the columns of table `embeddings` that are not fixed for a run."""
+
+NOT_FINITE = "kinsight: vectors that are no numbers"
+"""Begins the message of an error that the driver turns into one for people."""
+
+_encoders: dict[str, Encoder] = {}
+"""The encoder of this Python process by checksum: weights are built once, not once a task."""
+
+
+def encode_batches(
+    batches: Iterable[pa.RecordBatch], artifact: Artifact, tokens: int
+) -> Iterator[pa.RecordBatch]:
+    """Encode sequences; one batch out for each batch in, its users in the same order.
+
+    Threads: Spark sets OMP_NUM_THREADS to ``spark.task.cpus`` in its workers, and torch obeys.
+
+    Args:
+        batches: Columns INPUT_COLUMNS of table `sequences`.
+        artifact: The model, checked.
+        tokens: Events a torch batch, padding included.
+
+    Returns:
+        Batches of OUTPUT_SCHEMA.
+
+    Raises:
+        ArithmeticError: If a vector is not finite.
+    """
+    encoder = _encoders.get(artifact.sha256)
+    if encoder is None:
+        _encoders.clear()
+        encoder = _encoders[artifact.sha256] = artifact.build()
+    for batch in batches:
+        histories = to_histories(batch)
+        vectors = encode_histories(encoder, histories, by_length(batch), tokens)
+        yield to_arrow(batch.column("user_id"), histories.length, vectors)
+
+
+def to_histories(batch: pa.RecordBatch) -> Histories:
+    """The list columns of an Arrow batch as flat arrays, without a Python object a row."""
+    length = pc.list_value_length(batch.column("item")).to_numpy(zero_copy_only=False)
+    # flatten() respects slices; the buffer under a sliced list would not.
+    columns = {name: batch.column(name).flatten().to_numpy() for name in COLUMNS}
+    return Histories(columns, length.astype(np.int64))
+
+
+def by_length(batch: pa.RecordBatch) -> IntArray:
+    """Row numbers by length, then user id.
+
+    Which users share a torch batch decides the last bits of their vectors; so it must hang on the
+    users alone and not on the order in which they came.
+    """
+    table = pa.table(
+        {"length": pc.list_value_length(batch.column("item")), "user_id": batch.column("user_id")}
+    )
+    keys = [("length", "ascending"), ("user_id", "ascending")]
+    order = pc.sort_indices(table, sort_keys=keys).to_numpy()
+    rows: IntArray = order.astype(np.int64)
+    return rows
+
+
+def encode_histories(
+    encoder: Encoder,
+    histories: Histories,
+    order: IntArray,
+    tokens: int,
+) -> torch.Tensor:
+    """User vectors.
+
+    Args:
+        encoder: In evaluation mode.
+        histories: N users.
+        order: Row numbers with lengths ascending, [N].
+        tokens: Events a torch batch, padding included.
+
+    Returns:
+        [N, K, d], float32, in the order of the histories.
+    """
+    vectors = torch.empty(len(histories), encoder.interests, encoder.dimension)
+    with torch.inference_mode():
+        for part in cut_by_tokens(histories.length[order], tokens):
+            users = order[part]
+            read = encoder.read(encoder.encode(Batch.of(histories.take(users))))
+            vectors[torch.from_numpy(users)] = read
+    return vectors
+
+
+def to_arrow(user_id: pa.Array, length: IntArray, vectors: torch.Tensor) -> pa.RecordBatch:
+    """User vectors as a batch of OUTPUT_SCHEMA, K rows a user.
+
+    Args:
+        user_id: N ids.
+        length: Events of each user, [N].
+        vectors: [N, K, d].
+
+    Raises:
+        ArithmeticError: If a vector is not finite.
+    """
+    users, interests, width = vectors.shape
+    spoilt = int((~torch.isfinite(vectors)).flatten(1).any(1).sum())
+    if spoilt:
+        raise ArithmeticError(f"{NOT_FINITE}: {spoilt} of {users} users of a batch")
+    row = np.repeat(np.arange(users), interests)
+    offsets = np.arange(users * interests + 1, dtype=np.int32) * width
+    columns = [
+        user_id.take(pa.array(row)),
+        np.tile(np.arange(interests, dtype=np.int32), users),
+        np.full(len(row), 1 / interests, dtype=np.float32),
+        length[row].astype(np.int32),
+        torch.linalg.vector_norm(vectors, dim=2).reshape(-1).numpy(),
+        pa.ListArray.from_arrays(pa.array(offsets), pa.array(vectors.reshape(-1).numpy())),
+    ]
+    return pa.RecordBatch.from_arrays([pa.array(c) for c in columns], schema=OUTPUT_SCHEMA)

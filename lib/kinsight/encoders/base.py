@@ -1,0 +1,76 @@
+"""The contract of an encoder."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from kinsight.config import Settings
+from kinsight.encoders.batch import Batch
+
+VocabularySizes = Mapping[str, int]
+"""Rows of the embedding table of item, event_type, category, brand and price: the largest index
+of the vocabulary plus one, so at least 2 (padding and unknown)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderState:
+    """What an encoder makes of a batch, once a user; queries read from it.
+
+    Attributes:
+        batch: The batch.
+        events: One vector an event, [B, L, D], float32; anything at padding.
+        summary: One vector a user that was computed among the events, [B, D], where the encoder
+            has one.
+    """
+
+    batch: Batch
+    events: Tensor
+    summary: Tensor | None = None
+
+
+class Encoder(nn.Module, ABC):
+    """Turns a batch of histories into K vectors a user.
+
+    Attributes:
+        options_type: Settings model of the options that a configuration may give.
+        learns: False for encoders that are used as they were initialised.
+        dimension: Width d of a user vector.
+        interests: Vectors K a user.
+        predicts_at_events: True where the vector of event i (``EncoderState.events``) rests on
+            event i and strictly earlier ones only and every weight is reached through it, so that
+            each event can be trained to predict what came after it.
+    """
+
+    options_type: ClassVar[type[Settings]]
+    learns: ClassVar[bool] = True
+    dimension: int
+    interests: int
+    predicts_at_events: bool
+
+    def __init__(self, sizes: VocabularySizes, options: Settings) -> None:  # noqa: ARG002  # the signature that the registry calls
+        super().__init__()
+
+    @abstractmethod
+    def encode(self, batch: Batch) -> EncoderState:
+        """Encode histories, once a user."""
+
+    @abstractmethod
+    def read(self, state: EncoderState, query: Tensor | None = None) -> Tensor:
+        """The user vectors.
+
+        Args:
+            state: What ``encode`` returned for B users.
+            query: A vector to read for, [B, q]; ignored by encoders that answer no query.
+
+        Returns:
+            [B, K, d], float32.
+        """
+
+    @abstractmethod
+    def item_vectors(self) -> Tensor:
+        """One vector an item index, [items, D], float32; the input table of the encoder."""

@@ -1,0 +1,66 @@
+"""Encoders by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kinsight.config import Settings, parse_settings
+from kinsight.encoders.base import Encoder, VocabularySizes
+from kinsight.encoders.transformer import RandomTransformer, Transformer
+from kinsight.errors import ConfigError
+
+ENCODERS: Mapping[str, type[Encoder]] = {
+    "random": RandomTransformer,
+    "transformer": Transformer,
+}
+
+
+def encoder_type(name: str) -> type[Encoder]:
+    """The class of a registered encoder.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    if name not in ENCODERS:
+        near = difflib.get_close_matches(name, ENCODERS, 1)
+        raise ConfigError(
+            f"There is no encoder {name!r}.",
+            expected=f"one of: {', '.join(sorted(ENCODERS))}",
+            found=name,
+            to_do=f"did you mean `{near[0]}`?" if near else "correct `train.encoder.name`",
+        )
+    return ENCODERS[name]
+
+
+def encoder_options(name: str, options: Mapping[str, Any]) -> Settings:
+    """The options of an encoder, checked and completed with its defaults.
+
+    Raises:
+        ConfigError: If the name or an option is wrong.
+    """
+    return parse_settings(encoder_type(name).options_type, options, Path("train.encoder"))
+
+
+def build_encoder(
+    name: str, options: Mapping[str, Any], sizes: VocabularySizes, seed: int
+) -> Encoder:
+    """Make a fresh encoder; equal arguments give equal weights.
+
+    Args:
+        name: Registered name.
+        options: Its options; what is left out takes the default.
+        sizes: Rows of the vocabulary tables.
+        seed: Seed of the first weights.
+
+    Raises:
+        ConfigError: If the name or an option is wrong.
+    """
+    checked = encoder_options(name, options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return encoder_type(name)(sizes, checked)

@@ -1,0 +1,1 @@
+"""Objectives: torch losses that train an encoder without labels. No Spark."""

@@ -1,0 +1,90 @@
+"""The contract of an objective."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from kinsight.config import Settings
+from kinsight.encoders.base import Encoder
+from kinsight.encoders.batch import Batch
+from kinsight.encoders.histories import Histories
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSet:
+    """What is known about the histories before training.
+
+    Attributes:
+        item_frequency: Events with each item index in the lookback window, [items], float64; the
+            rows of padding and unknown are zero.
+        users: Users to train on.
+        users_with_order: Those of them whose events bear at least two distinct times.
+    """
+
+    item_frequency: Tensor
+    users: int
+    users_with_order: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """A loss summed over targets, so that batches of unequal size average rightly.
+
+    Attributes:
+        total: Sum over the targets, scalar.
+        targets: How many there were; may be 0, with a total of 0.
+    """
+
+    total: Tensor
+    targets: int
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean over the targets; 0 without any."""
+        return self.total / max(1, self.targets)
+
+
+class Objective(nn.Module, ABC):
+    """A loss over a batch of histories."""
+
+    options_type: ClassVar[type[Settings]]
+
+    def __init__(self, encoder: Encoder, data: TrainingSet, options: Settings) -> None:  # noqa: ARG002  # the signature that the registry calls
+        super().__init__()
+
+    @classmethod
+    @abstractmethod
+    def require(cls, data: TrainingSet) -> None:
+        """Refuse data from which nothing can be learned.
+
+        Raises:
+            RefusedError: Saying what is missing and what to do.
+        """
+
+    @abstractmethod
+    def forward(self, encoder: Encoder, batch: Batch, draws: torch.Generator) -> Loss:
+        """The loss of an encoder on a batch.
+
+        Args:
+            encoder: The encoder, in training or evaluation mode.
+            batch: B histories.
+            draws: Source of all random draws.
+        """
+
+    @abstractmethod
+    def measures(self, encoder: Encoder, held_out: Histories, tokens: int) -> dict[str, float]:
+        """What the loss is worth in measures that a person knows, on held-out users.
+
+        Args:
+            encoder: The trained encoder.
+            held_out: Histories that it was not trained on.
+            tokens: Events a batch, padding included.
+
+        Returns:
+            Measure to value.
+        """

@@ -1,0 +1,1 @@
+"""Stage `train`: sequences to one encoder, through petastorm into torch."""

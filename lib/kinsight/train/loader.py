@@ -1,0 +1,231 @@
+"""Histories from the Parquet files of a Delta snapshot, through petastorm, in bounded memory.
+
+What is in memory at once: a few row groups (16 MiB of Parquet each, see spark-conf/local.conf), the
+shuffle buffer, one batch. None grows with the table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from urllib.parse import unquote
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kinsight.encoders.batch import Batch
+from kinsight.encoders.histories import COLUMNS, INDEX_FIELDS, Histories, cut_by_tokens, ranges
+from kinsight.errors import ConfigError, IntegrityError
+from kinsight.hashing import hash_fractions
+from kinsight.train.pages import PAGE, PAGE_FIELDS, flat, from_pages, to_pages
+
+# petastorm 0.12 calls what pyarrow 14 is about to drop; the pins keep both where they work.
+warnings.filterwarnings("ignore", category=FutureWarning, module=r"petastorm(\.|$)")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from petastorm import TransformSpec, make_batch_reader
+    from petastorm.fs_utils import get_filesystem_and_path_or_paths
+    from pyarrow import ArrowInvalid, parquet
+
+SHUFFLE_USERS = 8_192
+"""Users mixed before they are cut into batches."""
+HELD_OUT_USERS = 10_000
+"""Held-out users at most; they stay in memory."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """What one pass over the table found.
+
+    Attributes:
+        users: Users to train on.
+        users_with_order: Those of them whose events bear at least two distinct times.
+        short: Users whose histories are too short.
+        held_out: Histories kept aside.
+    """
+
+    users: int
+    users_with_order: int
+    short: int
+    held_out: Histories
+
+
+class SequenceLoader:
+    """Reads the sequences of one date, split into training and held-out users.
+
+    Args:
+        files: Parquet files of the snapshot as Spark names them: URLs, percent-encoded.
+        minimum_length: Users with fewer events are left out.
+        held_out_share: Share of the users kept aside, by a hash of their id; lowered where it
+            would exceed HELD_OUT_USERS.
+        seed: Seed of the split and of all orders.
+        batch_tokens: Events a batch, padding included.
+
+    Raises:
+        ConfigError: If a path holds characters that petastorm cannot read.
+        IntegrityError: If a file is missing.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[str],
+        minimum_length: int,
+        held_out_share: float,
+        seed: int,
+        batch_tokens: int,
+    ) -> None:
+        self.urls = sorted((readable_url(file) for file in files), key=_part_number)
+        self.rows = _footer_rows(self.urls)
+        self.minimum_length = minimum_length
+        self.held_out_share = min(held_out_share, HELD_OUT_USERS / max(1, self.rows))
+        self.seed = seed
+        self.batch_tokens = batch_tokens
+
+    def survey(self) -> Survey:
+        """Count the users and take the held-out ones: one pass.
+
+        Raises:
+            IntegrityError: If petastorm gives another number of rows than the footers.
+        """
+        users = ordered = 0
+        kept: list[Histories] = []
+        for histories, held_out in self._row_groups(epoch=0):
+            kept.append(histories.take(np.flatnonzero(held_out)))
+            training = histories.take(np.flatnonzero(~held_out))
+            seconds, start = training.columns["seconds"], training.start
+            users += len(training)
+            ordered += int((seconds[start + training.length - 1] > seconds[start]).sum())
+        held = Histories.concatenate(kept)
+        return Survey(users, ordered, self.rows - users - len(held), held)
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """The training users of an epoch in random batches of similar lengths.
+
+        Args:
+            epoch: Its number, from 1; equal numbers give equal batches.
+
+        Raises:
+            IntegrityError: If petastorm gives another number of rows than the footers.
+        """
+        draws = np.random.default_rng([self.seed, epoch])
+        waiting: list[Histories] = []
+        for histories, held_out in self._row_groups(epoch):
+            waiting.append(histories.take(np.flatnonzero(~held_out)))
+            if sum(map(len, waiting)) >= SHUFFLE_USERS:
+                yield from self._mixed(Histories.concatenate(waiting), draws)
+                waiting = []
+        if waiting:
+            yield from self._mixed(Histories.concatenate(waiting), draws)
+
+    def _mixed(self, histories: Histories, draws: np.random.Generator) -> Iterator[Batch]:
+        """Users in random order, cut into batches by length; the batches in random order too."""
+        mixed = histories.take(draws.permutation(len(histories)))
+        mixed = mixed.take(np.argsort(mixed.length, kind="stable"))
+        parts = cut_by_tokens(mixed.length, self.batch_tokens)
+        for number in draws.permutation(len(parts)):
+            yield Batch.of(mixed.take(np.arange(parts[number].start, parts[number].stop)))
+
+    def _row_groups(self, epoch: int) -> Iterator[tuple[Histories, npt.NDArray[np.bool_]]]:
+        """Users of one row group after the other, and which of them are held out.
+
+        Row groups come in an order drawn from seed and epoch; in that of the files in epoch 0.
+        """
+        rows = 0
+
+        def pages(frame: pd.DataFrame) -> pd.DataFrame:
+            nonlocal rows
+            rows += len(frame)
+            return self._pages(frame)
+
+        columns = ["user_id", "length", *COLUMNS]
+        reader = make_batch_reader(
+            self.urls,
+            schema_fields=[f"^{name}$" for name in columns],
+            # One worker: with more, the order of row groups differs from run to run.
+            reader_pool_type="thread",
+            workers_count=1,
+            results_queue_size=1,
+            shuffle_row_groups=epoch > 0,
+            seed=(self.seed * 1_000_003 + epoch) % 2**32,
+            transform_spec=TransformSpec(
+                pages,
+                edit_fields=[
+                    ("indices", np.int32, (len(PAGE_FIELDS) * PAGE,), False),
+                    ("times", np.int64, (PAGE,), False),
+                ],
+                removed_fields=columns,
+            ),
+        )
+        with reader:
+            for row_group in reader:
+                yield from_pages(row_group.indices, row_group.times)
+        if rows != self.rows:
+            raise IntegrityError(
+                "Training did not see every sequence once.",
+                expected=f"{self.rows} rows, as the footers of {len(self.urls)} files say",
+                found=f"{rows} rows from petastorm",
+                to_do="run again; if it happens twice, report it",
+            )
+
+    def _pages(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The long enough histories of a row group, as pages."""
+        frame = frame[frame["length"] >= self.minimum_length]
+        length = frame["length"].to_numpy(np.int64)
+        fractions = hash_fractions(frame["user_id"], f"held-out:{self.seed}")
+        held_out = np.repeat(fractions < self.held_out_share, length)
+        place = ranges(np.zeros_like(length), length)
+        indices = [flat(frame[name]) for name in INDEX_FIELDS]
+        return to_pages(np.stack([*indices, place, held_out]), flat(frame["seconds"]))
+
+
+def readable_url(file: str) -> str:
+    """A file's URL as petastorm reads it: not percent-encoded.
+
+    Raises:
+        ConfigError: If the path holds ``#`` or ``?``, where petastorm would cut it off.
+    """
+    url = unquote(file)
+    if "#" in url or "?" in url:
+        raise ConfigError(
+            "The sequences lie under a path that petastorm cannot read.",
+            expected="tables.path without `#` and `?`",
+            found=url,
+            to_do="move the tables to another folder",
+        )
+    scheme, _, path = url.partition(":")
+    return f"file:///{path.lstrip('/')}" if scheme == "file" else url
+
+
+def _part_number(url: str) -> tuple[int, str]:
+    """Files in the order in which Spark's tasks wrote them, whatever else is in their names."""
+    name = PurePosixPath(url).name
+    number = re.match(r"part-(\d+)", name)
+    return int(number.group(1)) if number else 0, name
+
+
+def _footer_rows(urls: Sequence[str]) -> int:
+    """Rows of all files, from their footers.
+
+    Raises:
+        IntegrityError: If a file is missing or no Parquet.
+    """
+    if not urls:
+        return 0
+    files, paths = get_filesystem_and_path_or_paths(list(urls))
+    rows = 0
+    try:
+        for path in paths:
+            with files.open(path, "rb") as file:
+                rows += parquet.read_metadata(file).num_rows
+    except (OSError, ArrowInvalid) as error:
+        raise IntegrityError(
+            "A file of table sequences cannot be read.",
+            expected="the files of the published version",
+            found=str(error),
+            to_do="run `kinsight sequence` for this date again",
+        ) from None
+    return rows

@@ -1,0 +1,195 @@
+"""What every encoder promises, and what the transformer's options do."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kinsight.encoders.artifact import DESCRIPTION_FILE, WEIGHTS_FILE, Artifact, read_artifact
+from kinsight.encoders.base import Encoder
+from kinsight.encoders.batch import Batch
+from kinsight.encoders.event_input import gap_bucket
+from kinsight.encoders.histories import Histories
+from kinsight.encoders.registry import ENCODERS, build_encoder, encoder_options
+from kinsight.errors import ConfigError, IntegrityError
+from tests.histories import SIZES, from_items, random_histories
+
+SMALL = {"width": 16}
+POOLINGS = ("mean", "last", "max", "mean_std", "attention", "cls")
+VARIANTS = [
+    *[(name, {}) for name in ENCODERS],
+    *[("transformer", {"pooling": pooling}) for pooling in POOLINGS[1:]],
+    *[("transformer", {"pooling": pooling, "causal": False}) for pooling in POOLINGS],
+    ("transformer", {"fields": ["item", "gap"]}),
+]
+
+
+@pytest.fixture(params=VARIANTS, ids=lambda v: "-".join([v[0], *map(str, v[1].values())]))
+def encoder(request: pytest.FixtureRequest) -> Encoder:
+    name, options = request.param
+    return build_encoder(name, SMALL | options, SIZES, seed=3).eval()
+
+
+def vectors(encoder: Encoder, histories: Histories) -> torch.Tensor:
+    with torch.inference_mode():
+        return encoder.read(encoder.encode(Batch.of(histories)))
+
+
+def test_gives_k_finite_vectors_a_user(encoder: Encoder) -> None:
+    read = vectors(encoder, random_histories([5, 1, 12]))
+    assert read.shape == (3, encoder.interests, encoder.dimension)
+    assert read.dtype == torch.float32
+    assert torch.isfinite(read).all()
+    assert encoder.item_vectors().shape[0] == SIZES["item"]
+
+
+def test_padding_changes_nothing(encoder: Encoder) -> None:
+    histories = random_histories([3, 7, 1, 40])
+    together = vectors(encoder, histories)
+    for user in range(len(histories)):
+        alone = vectors(encoder, histories.take(np.array([user])))
+        assert torch.allclose(together[user], alone[0], atol=1e-5)
+
+
+def test_the_order_of_users_changes_nothing(encoder: Encoder) -> None:
+    histories = random_histories([4, 9, 2, 9, 6])
+    order = np.array([3, 0, 4, 1, 2])
+    moved = vectors(encoder, histories.take(order))
+    assert torch.allclose(vectors(encoder, histories)[order], moved, atol=1e-6)
+
+
+def test_events_of_one_time_can_be_swapped(encoder: Encoder) -> None:
+    # Positions and gaps are those of the time, so not even they tell a basket's lines apart.
+    basket = [(3, 1), (4, 2), (5, 2), (6, 2), (7, 3), (8, 3)]
+    swapped = [(3, 1), (6, 2), (4, 2), (5, 2), (8, 3), (7, 3)]
+    one, other = vectors(encoder, from_items([basket, swapped]))
+    assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_different_histories_get_different_vectors(encoder: Encoder) -> None:
+    one, other = vectors(encoder, from_items([[(3, 1), (4, 2)], [(3, 1), (9, 2)]]))
+    assert not torch.allclose(one, other, atol=1e-3)
+
+
+def test_items_of_a_later_vocabulary_read_as_unknown(encoder: Encoder) -> None:
+    new, unknown = vectors(encoder, from_items([[(3, 1), (999, 2)], [(3, 1), (1, 2)]]))
+    assert torch.equal(new, unknown)
+
+
+def test_equal_seeds_give_equal_weights(encoder: Encoder, request: pytest.FixtureRequest) -> None:
+    name, options = request.node.callspec.params["encoder"]
+    again = build_encoder(name, SMALL | options, SIZES, seed=3)
+    other = build_encoder(name, SMALL | options, SIZES, seed=4)
+    assert torch.equal(encoder.item_vectors(), again.item_vectors())
+    assert not torch.equal(encoder.item_vectors(), other.item_vectors())
+
+
+def test_gradients_reach_the_weights_and_are_finite(encoder: Encoder) -> None:
+    encoder.train()
+    state = encoder.encode(Batch.of(random_histories([1, 6, 11])))
+    (encoder.read(state).square().sum() + state.events.square().sum()).backward()
+    for name, weight in encoder.named_parameters():
+        assert weight.grad is not None, name
+        assert torch.isfinite(weight.grad).all(), name
+
+
+def test_saved_and_read_again_it_is_the_same(encoder: Encoder, tmp_path: Path) -> None:
+    artifact = kept(encoder)
+    artifact.write(tmp_path / "model")
+    again = read_artifact(tmp_path / "model")
+    assert again == artifact
+    histories = random_histories([5, 2])
+    if encoder.dimension == again.build().dimension:
+        assert torch.equal(vectors(encoder, histories), vectors(again.build(), histories))
+
+
+def test_a_causal_event_never_reads_its_own_time_or_later_ones() -> None:
+    encoder = build_encoder("transformer", SMALL, SIZES, seed=3).eval()
+    history = [(3, 1), (4, 2), (5, 2), (6, 3)]
+    with torch.inference_mode():
+        before = encoder.encode(Batch.of(from_items([history]))).events[0]
+        changed = [(3, 1), (4, 2), (9, 2), (7, 3)]
+        after = encoder.encode(Batch.of(from_items([changed]))).events[0]
+    assert torch.equal(before[:2], after[:2])
+    assert not torch.allclose(before[2:], after[2:], atol=1e-3)
+
+
+def test_gaps_are_measured_between_times() -> None:
+    histories = from_items([[(3, 1), (4, 1), (5, 2), (6, 2), (7, 2)]])
+    histories.columns["seconds"][:] = [10, 10, 10 + 4, 14, 14]
+    assert gap_bucket(Batch.of(histories))[0].tolist() == [1, 1, 4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("transfomer", {}, "did you mean `transformer`"),
+        ("transformer", {"widht": 3}, "did you mean `width`"),
+        ("transformer", {"width": 30, "heads": 4}, "not a multiple"),
+        ("transformer", {"fields": ["brand"]}, "must hold `item`"),
+    ],
+)
+def test_a_wrong_configuration_is_named(name: str, options: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        encoder_options(name, options)
+
+
+def test_a_changed_weights_file_is_refused_with_both_checksums(tmp_path: Path) -> None:
+    artifact = kept(build_encoder("transformer", SMALL, SIZES, seed=3))
+    artifact.write(tmp_path / "model")
+    file = tmp_path / "model" / WEIGHTS_FILE
+    file.write_bytes(file.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(IntegrityError) as refused:
+        read_artifact(tmp_path / "model")
+    assert artifact.sha256 in refused.value.expected
+    assert refused.value.found.startswith("sha256")
+
+
+@pytest.mark.parametrize("spoil", ["missing", "no JSON", "other fields"])
+def test_a_damaged_description_is_refused(spoil: str, tmp_path: Path) -> None:
+    kept(build_encoder("transformer", SMALL, SIZES, seed=3)).write(tmp_path / "model")
+    file = tmp_path / "model" / DESCRIPTION_FILE
+    if spoil == "missing":
+        file.unlink()
+    else:
+        file.write_text("{" if spoil == "no JSON" else '{"format": 1}')
+    with pytest.raises(IntegrityError):
+        read_artifact(tmp_path / "model")
+
+
+def test_writing_replaces_a_damaged_folder_and_leaves_nothing_beside(tmp_path: Path) -> None:
+    artifact = kept(build_encoder("transformer", SMALL, SIZES, seed=3))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / WEIGHTS_FILE).write_bytes(b"half")
+    artifact.write(tmp_path / "model")
+    artifact.write(tmp_path / "model")
+    assert read_artifact(tmp_path / "model") == artifact
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_weights_that_are_no_numbers_or_do_not_fit_are_refused() -> None:
+    encoder = build_encoder("transformer", SMALL, SIZES, seed=3)
+    wrong = dataclasses.replace(kept(encoder), vocabulary_sizes=SIZES | {"item": 31})
+    with pytest.raises(IntegrityError, match="do not fit"):
+        wrong.build()
+    with torch.no_grad():
+        encoder.item_vectors()[3, 0] = torch.nan
+    with pytest.raises(IntegrityError, match="no numbers"):
+        kept(encoder).build()
+
+
+def kept(encoder: Encoder) -> Artifact:
+    """The artifact of a transformer with whatever options it was built with."""
+    return Artifact.of(encoder, "transformer", options_of(encoder), "v1", SIZES)
+
+
+def options_of(encoder: Encoder) -> dict[str, object]:
+    options: dict[str, object] = dict(SMALL)
+    options["causal"] = encoder.causal
+    options["pooling"] = encoder.pool.kind
+    options["fields"] = list(encoder.input.tables)
+    return options

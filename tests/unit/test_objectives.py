@@ -1,0 +1,206 @@
+"""The loss `next_item`: what it predicts, that it learns, and that nothing leaks."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kinsight.config import ObjectiveConfig
+from kinsight.encoders.base import Encoder
+from kinsight.encoders.batch import Batch
+from kinsight.encoders.histories import Histories
+from kinsight.encoders.registry import build_encoder
+from kinsight.errors import ConfigError, RefusedError
+from kinsight.objectives.base import Objective, TrainingSet
+from kinsight.objectives.next_item import next_places, split_at_random_time
+from kinsight.objectives.ranking import next_item_measures, split_latest
+from kinsight.objectives.registry import build_objectives
+from tests.histories import SIZES, from_items, random_histories
+
+SMALL = {"width": 16, "dropout": 0.0}
+FREQUENCY = torch.tensor([0.0, 0.0, *[1.0] * 28], dtype=torch.float64)
+
+
+def next_item(encoder: Encoder, **options: object) -> Objective:
+    data = TrainingSet(FREQUENCY, users=10, users_with_order=10)
+    [(_, objective)] = build_objectives(
+        [ObjectiveConfig(name="next_item", **options)], encoder, data
+    )
+    return objective
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=8), st.integers(0, 1_000))
+def test_targets_are_items_of_the_very_next_time(lengths: list[int], seed: int) -> None:
+    batch = Batch.of(random_histories(lengths, seed))
+    places = next_places(batch)
+    for user, length in enumerate(lengths):
+        times = batch.seconds[user, :length].tolist()
+        distinct = sorted(set(times))
+        for event, time in enumerate(times):
+            place = int(places[user, event])
+            if time == distinct[-1]:
+                assert place == -1
+            else:
+                assert times[place] == distinct[distinct.index(time) + 1]
+        assert (places[user, length:] == -1).all()
+
+
+def test_the_items_of_a_basket_are_spread_over_those_of_the_next() -> None:
+    batch = Batch.of(from_items([[(3, 1), (4, 1), (5, 1), (6, 2), (7, 2), (8, 9)]]))
+    assert next_places(batch)[0].tolist() == [3, 4, 3, 5, 5, -1]
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=8), st.integers(0, 1_000))
+def test_a_random_cut_shows_only_strictly_earlier_events(lengths: list[int], seed: int) -> None:
+    batch = Batch.of(random_histories(lengths, seed))
+    past, following = split_at_random_time(batch, torch.Generator().manual_seed(seed))
+    for user, length in enumerate(lengths):
+        seen = batch.seconds[user, : int(past.length[user])]
+        comes = batch.seconds[user][following[user]]
+        if len(set(batch.seconds[user, :length].tolist())) == 1:
+            assert len(seen) == length
+            assert len(comes) == 0
+        else:
+            assert len(seen)
+            assert len(set(comes.tolist())) == 1
+            assert seen.max() < comes.min()
+
+
+@pytest.mark.parametrize(
+    ("options", "encoder_options"),
+    [
+        ({}, {}),
+        ({"full_softmax_items": 0, "negatives": 16}, {}),
+        ({}, {"pooling": "attention"}),
+        ({}, {"causal": False, "pooling": "mean_std"}),
+    ],
+)
+def test_a_planted_transition_is_learned(
+    options: dict[str, object], encoder_options: dict[str, object]
+) -> None:
+    # After item i comes item i + 1, round; one item a day.
+    rng = np.random.default_rng(1)
+    histories = from_items(
+        [[(2 + (start + day) % 28, day) for day in range(6)] for start in rng.integers(0, 28, 200)]
+    )
+    encoder = build_encoder("transformer", SMALL | encoder_options, SIZES, seed=1)
+    objective = next_item(encoder, **options)
+    train(encoder, objective, histories, steps=80)
+    measures = objective.measures(encoder.eval(), histories, 4_096)
+    assert measures["recall_10"] > 0.9
+    assert measures["popularity_recall_10"] < 0.6
+
+
+def test_items_of_one_time_do_not_give_each_other_away() -> None:
+    # Two items a day, the second always the first plus one, and the days independent: whoever sees
+    # the first of a day knows the second, but nothing earlier tells either.
+    rng = np.random.default_rng(2)
+    histories = from_items(
+        [
+            [(int(i) + o, day) for day, i in enumerate(rng.integers(2, 29, 8)) for o in (0, 1)]
+            for _ in range(100)
+        ]
+    )
+    encoder = build_encoder("transformer", SMALL, SIZES, seed=1)
+    objective = next_item(encoder)
+    fresh = from_items(
+        [
+            [(int(i) + o, day) for day, i in enumerate(rng.integers(2, 29, 8)) for o in (0, 1)]
+            for _ in range(100)
+        ]
+    )
+    train(encoder, objective, histories, steps=60)
+    with torch.inference_mode():
+        loss = objective(encoder.eval(), Batch.of(fresh), torch.Generator().manual_seed(1))
+    # Guessing by frequency alone gives the entropy of the items, log 28 at most.
+    assert float(loss.mean) > 3.2
+
+
+def test_histories_without_order_or_known_items_give_no_loss() -> None:
+    encoder = build_encoder("transformer", SMALL, SIZES, seed=1)
+    objective = next_item(encoder)
+    batch = Batch.of(from_items([[(3, 1), (4, 1)], [(3, 1), (1, 2)], [(3, 1), (999, 2)]]))
+    loss = objective(encoder, batch, torch.Generator())
+    assert loss.targets == 0
+    loss.mean.backward()
+
+
+def test_the_sampled_loss_estimates_the_full_one() -> None:
+    # With the correction, the sampled loss approaches the full one as draws grow.
+    encoder = build_encoder("transformer", SMALL, SIZES, seed=1).eval()
+    batch = Batch.of(random_histories([20] * 30, seed=4))
+    with torch.inference_mode():
+        full = next_item(encoder)(encoder, batch, torch.Generator())
+        sampled = next_item(encoder, full_softmax_items=0, negatives=4_000)(
+            encoder, batch, torch.Generator().manual_seed(1)
+        )
+    assert full.targets == sampled.targets
+    assert float(sampled.mean) == pytest.approx(float(full.mean), abs=0.1)
+
+
+def test_a_catalogue_of_one_item_is_refused_with_a_way_out() -> None:
+    encoder = build_encoder("transformer", SMALL, SIZES, seed=1)
+    one = TrainingSet(torch.tensor([0.0, 0.0, 9.0]), users=10, users_with_order=10)
+    with pytest.raises(RefusedError, match="name: random"):
+        build_objectives([ObjectiveConfig(name="next_item")], encoder, one)
+
+
+def test_events_of_one_single_time_are_refused() -> None:
+    encoder = build_encoder("transformer", SMALL, SIZES, seed=1)
+    with pytest.raises(RefusedError, match="bear one time"):
+        build_objectives(
+            [ObjectiveConfig(name="next_item")], encoder, TrainingSet(FREQUENCY, 10, 0)
+        )
+
+
+def test_unknown_objectives_and_options_are_named() -> None:
+    encoder = build_encoder("transformer", SMALL, SIZES, seed=1)
+    data = TrainingSet(FREQUENCY, 10, 10)
+    with pytest.raises(ConfigError, match="did you mean `next_item`"):
+        build_objectives([ObjectiveConfig(name="next_items")], encoder, data)
+    with pytest.raises(ConfigError, match="did you mean `negatives`"):
+        build_objectives([ObjectiveConfig(name="next_item", negative=3)], encoder, data)
+
+
+def test_measures_count_hits_among_distinct_items_of_the_latest_time() -> None:
+    histories = from_items(
+        [
+            [(5, 1), (6, 2), (6, 2), (7, 2)],  # 6 is ranked high, 7 is not
+            [(5, 1), (1, 2)],  # nothing known to find
+            [(5, 1)],  # nothing later
+            [(5, 1), (9, 2)],
+        ]
+    )
+    past, following = split_latest(histories)
+    assert past.length.tolist() == [1, 1, 1]
+    assert following.length.tolist() == [3, 1, 1]
+    scores = torch.zeros(30)
+    scores[[6, 10, 11, 12, 13, 14, 15, 16, 17, 18]] = 1.0
+    frequency = torch.zeros(30, dtype=torch.float64)
+    frequency[[9, 20, 21, 22, 23, 24, 25, 26, 27, 28]] = 1.0
+    found = next_item_measures(lambda b: scores.repeat(len(b.length), 1), frequency, histories, 64)
+    assert found == {
+        "hit_rate_10": 0.5,
+        "recall_10": 0.25,
+        "popularity_hit_rate_10": 0.5,
+        "popularity_recall_10": 0.5,
+        "ranked_users": 2.0,
+    }
+
+
+def train(encoder: Encoder, objective: Objective, histories: Histories, steps: int) -> None:
+    optimiser = torch.optim.AdamW([*encoder.parameters(), *objective.parameters()], lr=5e-3)
+    draws = torch.Generator().manual_seed(1)
+    rng = np.random.default_rng(1)
+    encoder.train()
+    for _ in itertools.repeat(None, steps):
+        users = rng.choice(len(histories), 64)
+        loss = objective(encoder, Batch.of(histories.take(users)), draws).mean
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
