@@ -1,0 +1,87 @@
+"""What the report says of audiences: their rows, curves, and what their members are."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pandas as pd
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from kinsight.report.sources import Sources, empty, only, small
+
+
+@dataclasses.dataclass(frozen=True)
+class Audience:
+    """One audience of the date.
+
+    Attributes:
+        row: Its row of ``audiences``.
+        curves: scorer, share, reach, recall, recall_low, recall_high, lift, similarity, is_chosen.
+        members: level, segment_id (None where the member has none), users, seeds.
+    """
+
+    row: dict[str, Any]
+    curves: pd.DataFrame
+    members: pd.DataFrame
+
+
+def collect_audiences(sources: Sources, segmentation: str | None) -> list[Audience]:
+    """All audiences of the date, published and refused, by name.
+
+    Args:
+        sources: Where to read.
+        segmentation: Name of the segmentation whose segments the members are counted by.
+    """
+    audiences = [
+        audience
+        for version, names in sources.producers("audiences", "audience").items()
+        for audience in _of_version(sources, version, names, segmentation)
+    ]
+    return sorted(audiences, key=lambda audience: str(audience.row["audience"]))
+
+
+def _of_version(
+    sources: Sources, version: int, names: list[str], segmentation: str | None
+) -> list[Audience]:
+    date = sources.as_of.date
+    keys = {"as_of": date, "audience": names}
+    found = sources.newest("audiences", as_of=date, producer={"audience": names[0]})
+    assert found is not None, "listed as a producer of the date"
+    rows = only(sources.run.read("audiences", version), keys).collect()
+    curves = members = empty("audience")
+    if "audience_curves" in found.record.outputs:
+        table = sources.run.read("audience_curves", found.record.outputs["audience_curves"])
+        curves = small(only(table, keys).orderBy("audience", "scorer", "share"))
+    if "audience_members" in found.record.outputs:
+        table = sources.run.read("audience_members", found.record.outputs["audience_members"])
+        members = _member_counts(sources, only(table, keys), segmentation)
+    return [
+        Audience(
+            row=row.asDict(recursive=True),
+            curves=curves[curves["audience"] == row["audience"]],
+            members=members[members["audience"] == row["audience"]],
+        )
+        for row in rows
+    ]
+
+
+def _member_counts(sources: Sources, members: DataFrame, segmentation: str | None) -> pd.DataFrame:
+    """Members by audience, level and segment: a few rows an audience."""
+    found = sources.newest(
+        "segment_members",
+        as_of=sources.as_of.date,
+        producer={"segmentation": segmentation or ""},
+    )
+    if found is None:
+        members = members.withColumn("segment_id", F.lit(None).cast("string"))
+    else:
+        keys = {"as_of": found.record.as_of, "segmentation": segmentation, "membership_rank": 0}
+        segments = only(sources.run.read(found), keys).select("user_id", "segment_id")
+        members = members.join(segments, "user_id", "left")
+    return small(
+        members.groupBy("audience", "level", "segment_id")
+        .agg(F.count("*").alias("users"), F.count_if("is_seed").alias("seeds"))
+        .orderBy("audience", "level", "segment_id")
+    )

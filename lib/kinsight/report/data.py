@@ -1,0 +1,89 @@
+"""Everything a report shows, as small frames: the only part of the report that reads tables."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import kinsight
+from kinsight.dates import AsOf
+from kinsight.report.audiences import Audience, collect_audiences
+from kinsight.report.quality import Quality, collect_quality
+from kinsight.report.segmentation import Segmentation, collect_segmentations
+from kinsight.report.sources import Sources, only
+from kinsight.runs import RunRecord
+from kinsight.workspace import Workspace
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportData:
+    """What one report shows.
+
+    Attributes:
+        shop: Name of the shop.
+        as_of: The date.
+        lookback_days: Days before the date that histories reach back.
+        minimum_events: Customers with fewer events are cold.
+        version: Version of Kinsight that makes the report.
+        quality: About the data.
+        segmentations: One a segmentation of the date; by the first one, members of audiences are
+            counted.
+        audiences: One an audience of the date.
+        models: Rows of ``models`` whose vectors the segments and audiences rest on.
+        runs: The runs behind the date, oldest first.
+    """
+
+    shop: str
+    as_of: AsOf
+    lookback_days: int
+    minimum_events: int
+    version: str
+    quality: Quality
+    segmentations: list[Segmentation]
+    audiences: list[Audience]
+    models: list[dict[str, Any]]
+    runs: list[RunRecord]
+
+    @property
+    def warnings(self) -> list[tuple[str, str]]:
+        """(stage, warning) of the newest succeeded run of each stage."""
+        newest = {run.stage: run for run in self.runs if run.status == "succeeded"}
+        return [(run.stage, text) for run in newest.values() for text in run.warnings]
+
+
+def collect(workspace: Workspace, sources: Sources) -> ReportData:
+    """Read what a report shows; a stage without a publication leaves its part empty."""
+    config = workspace.config
+    with sources.run.step("read the data's counts"):
+        quality = collect_quality(sources, config.sequence.lookback_days)
+    with sources.run.step("read segments"):
+        segmentations = collect_segmentations(sources, config.segment.name)
+    with sources.run.step("read audiences"):
+        main = segmentations[0].name if segmentations else None
+        audiences = collect_audiences(sources, main)
+    return ReportData(
+        shop=config.shop,
+        as_of=sources.as_of,
+        lookback_days=config.sequence.lookback_days,
+        minimum_events=config.segment.minimum_events,
+        version=kinsight.__version__,
+        quality=quality,
+        segmentations=segmentations,
+        audiences=audiences,
+        models=_models(sources, segmentations, audiences),
+        runs=sources.runs_behind(),
+    )
+
+
+def _models(
+    sources: Sources, segmentations: list[Segmentation], audiences: list[Audience]
+) -> list[dict[str, Any]]:
+    used = {row["model_version"] for s in segmentations for row in s.segments}
+    used |= {audience.row["model_version"] for audience in audiences}
+    found = sources.newest("models", not_after=sources.as_of.date)
+    if found is None or not used:
+        return []
+    rows = only(sources.run.read(found), {"model_version": sorted(used)}).collect()
+    return sorted(
+        (row.asDict(recursive=True) for row in rows), key=lambda row: str(row["model_version"])
+    )

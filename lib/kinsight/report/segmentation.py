@@ -1,0 +1,174 @@
+"""What the report says of a segmentation: segments, movement since the last date, a map."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pyspark.sql import functions as F
+
+from kinsight.columns import hash_fraction
+from kinsight.report.sources import Sources, empty, only, small
+from kinsight.runs import Publication
+
+COLD = "cold"
+MAP_USERS = 1_000
+MAP_COLUMNS = ("x", "y", "segment_id")
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmentation:
+    """One segmentation of the date and how it came from the date before.
+
+    Attributes:
+        name: Name of the segmentation.
+        segments: Rows of ``segments`` without centroids, largest first, cold last.
+        previous_as_of: Date of the segmentation before; None on the first date.
+        previous_names: Segment id to name at that date.
+        movement: previous, now (segment ids; None for customers without one), users.
+        lineage: Rows of ``segment_lineage``.
+        map: x, y, segment_id of a sample of customers that are not cold.
+    """
+
+    name: str
+    segments: list[dict[str, Any]]
+    previous_as_of: dt.date | None
+    previous_names: dict[str, str]
+    movement: pd.DataFrame
+    lineage: pd.DataFrame
+    map: pd.DataFrame
+
+
+def collect_segmentations(sources: Sources, main: str) -> list[Segmentation]:
+    """All segmentations published for the date: the main one first, then by name."""
+    versions = sources.producers("segments", "segmentation")
+    names = sorted(name for names in versions.values() for name in names)
+    names.sort(key=lambda name: name != main)
+    return [_collect(sources, name) for name in names]
+
+
+def _collect(sources: Sources, name: str) -> Segmentation:
+    date = sources.as_of.date
+    found = sources.newest("segments", as_of=date, producer={"segmentation": name})
+    assert found is not None, "listed as a producer of the date"
+    segments = _segments(sources, found, name)
+    lineage = _lineage(sources, found, name)
+    before = _previous(sources, lineage, name)
+    return Segmentation(
+        name=name,
+        segments=segments,
+        previous_as_of=before.record.as_of if before else None,
+        previous_names=_names(sources, before, name) if before else {},
+        movement=_movement(sources, found, before, name),
+        lineage=lineage,
+        map=_map(sources, found, name, segments[0]["model_version"])
+        if segments
+        else empty(*MAP_COLUMNS),
+    )
+
+
+def _segments(sources: Sources, found: Publication, name: str) -> list[dict[str, Any]]:
+    rows = only(sources.run.read(found), {"as_of": found.record.as_of, "segmentation": name})
+    segments = [row.asDict(recursive=True) for row in rows.drop("centroid").collect()]
+    return sorted(segments, key=lambda s: (s["segment_id"] == COLD, -s["size"], s["segment_id"]))
+
+
+def _names(sources: Sources, before: Publication, name: str) -> dict[str, str]:
+    rows = only(sources.run.read(before), {"as_of": before.record.as_of, "segmentation": name})
+    return {row[0]: row[1] for row in rows.select("segment_id", "name").collect()}
+
+
+def _lineage(sources: Sources, found: Publication, name: str) -> pd.DataFrame:
+    version = found.record.outputs.get("segment_lineage")
+    columns = ("previous_as_of", "kind", "previous_id", "segment_id", "users_common", "overlap")
+    if version is None:
+        return empty(*columns)
+    rows = sources.run.read("segment_lineage", version)
+    rows = only(rows, {"as_of": found.record.as_of, "segmentation": name}).select(*columns)
+    return small(rows.orderBy("kind", F.desc("users_common"), "previous_id", "segment_id"))
+
+
+def _previous(sources: Sources, lineage: pd.DataFrame, name: str) -> Publication | None:
+    """The segmentation that the lineage compares with."""
+    dates = [] if lineage.empty else lineage["previous_as_of"].dropna().to_list()
+    if not dates:
+        return None
+    return sources.newest("segments", as_of=max(dates), producer={"segmentation": name})
+
+
+def _movement(
+    sources: Sources, found: Publication, before: Publication | None, name: str
+) -> pd.DataFrame:
+    """Counts by (segment then, segment now): (segments + 1) squared rows at most."""
+    if before is None:
+        return empty("previous", "now", "users")
+    then, now = (
+        only(
+            sources.run.read("segment_members", publication.record.outputs["segment_members"]),
+            {"as_of": publication.record.as_of, "segmentation": name, "membership_rank": 0},
+        ).select("user_id", F.col("segment_id").alias(column))
+        for publication, column in ((before, "previous"), (found, "now"))
+    )
+    counts = then.join(now, "user_id", "full").groupBy("previous", "now")
+    return small(counts.agg(F.count("*").alias("users")).orderBy("previous", "now"))
+
+
+def _map(sources: Sources, found: Publication, name: str, model_version: str) -> pd.DataFrame:
+    """Two-dimensional places of a sample of customers, drawn by a hash of their id."""
+    date = sources.as_of.date
+    embedded = sources.newest("embeddings", as_of=date, producer={"model_version": model_version})
+    if embedded is None:
+        return empty(*MAP_COLUMNS)
+    members = sources.run.read("segment_members", found.record.outputs["segment_members"])
+    members = only(members, {"as_of": date, "segmentation": name, "membership_rank": 0})
+    sample = (
+        members.where(F.col("segment_id") != COLD)
+        .select("user_id", "segment_id", hash_fraction(F.col("user_id"), "map").alias("place"))
+        .orderBy("place", "user_id")
+        .limit(MAP_USERS)
+    )
+    vectors = only(
+        sources.run.read(embedded), {"as_of": date, "model_version": model_version, "interest": 0}
+    ).select("user_id", "vector")
+    rows = vectors.join(F.broadcast(sample), "user_id").orderBy("place", "user_id")
+    frame = small(rows.select("segment_id", "vector"))
+    if frame.empty:
+        return empty(*MAP_COLUMNS)
+    places = discriminating_plane(np.stack(frame["vector"].to_list()), frame["segment_id"])
+    placed: pd.DataFrame = frame[["segment_id"]].assign(x=places[:, 0], y=places[:, 1])
+    return placed
+
+
+def discriminating_plane(
+    vectors: npt.NDArray[np.floating[Any]], groups: pd.Series[str]
+) -> npt.NDArray[np.float64]:
+    """Project unit vectors on the plane in which the groups' means differ most.
+
+    Plain principal components spend their two axes on what splits customers most; these spend
+    them on what splits the segments. With fewer than three groups the components are used.
+
+    Args:
+        vectors: Array [n, d].
+        groups: Group of each row, [n].
+
+    Returns:
+        Array [n, 2]; the sign of each axis is fixed by its largest loading.
+    """
+    points = np.asarray(vectors, dtype=np.float64)
+    norms = np.linalg.norm(points, axis=1, keepdims=True)
+    points = points / np.where(norms > 0, norms, 1.0)
+    points = points - points.mean(axis=0)
+    spread = points
+    if groups.nunique() > 2:
+        means = pd.DataFrame(points).groupby(groups.to_numpy()).mean()
+        weights = groups.value_counts().loc[means.index].to_numpy()
+        spread = means.to_numpy() * np.sqrt(weights)[:, None]
+    axes = np.linalg.svd(spread, full_matrices=False)[2][:2]
+    signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])
+    places = np.zeros((len(points), 2))
+    places[:, : len(axes)] = points @ (axes * signs[:, None]).T
+    return places

@@ -1,0 +1,278 @@
+"""The report stage: what it reads, what it writes, and that the page fetches and runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from kinsight.config import Settings
+from kinsight.errors import ConfigError, RefusedError
+from kinsight.report.data import ReportData, collect
+from kinsight.report.job import run_report
+from kinsight.report.segmentation import discriminating_plane
+from kinsight.report.sources import Sources
+from kinsight.runs import StageSummary
+from kinsight.workspace import Workspace
+from tests.conftest import open_test_workspace
+from tests.spark.planted_shop import EVENTS, FIRST, HOSTILE, SECOND, USERS, plant_shop, segment_of
+
+
+@pytest.fixture(scope="module")
+def shop(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    root = tmp_path_factory.mktemp("report") / "warehouse"
+    workspace = open_test_workspace(spark, root, shop="grocer", shop_timezone="Europe/Berlin")
+    plant_shop(workspace)
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def summary(shop: Workspace) -> StageSummary:
+    return run_report(shop, shop.as_of(SECOND))
+
+
+@pytest.fixture(scope="module")
+def page(summary: StageSummary) -> str:
+    return Path(summary.producer["report"][0]).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def data(shop: Workspace) -> ReportData:
+    run = shop.run("report", shop.as_of(SECOND), Settings())
+    return collect(shop, Sources(run, shop.as_of(SECOND)))
+
+
+class Page(HTMLParser):
+    """What a browser would load or run, and what a reader would read."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.scripts: list[str] = []
+        self.tags: list[str] = []
+        self.handlers: list[str] = []
+        self.ids: list[str] = []
+        self.words: list[str] = []
+        self._inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self._inside = tag if tag in ("script", "style") else ""
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href", "srcset", "data", "action", "poster"):
+                self.loaded.append(value or "")
+            if name.startswith("on"):
+                self.handlers.append(name)
+            if name == "style" and "url(" in (value or ""):
+                self.loaded.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == self._inside:
+            self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "script":
+            self.scripts.append(data)
+        elif self._inside == "style":
+            assert "url(" not in data
+            assert "@import" not in data
+        else:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        """What a reader reads, with single spaces."""
+        return " ".join(" ".join(self.words).split())
+
+
+def test_the_page_fetches_nothing(page: str) -> None:
+    read = Page(page)
+
+    assert [link for link in read.loaded if not link.startswith("#")] == []
+    assert not {"link", "img", "iframe", "object", "embed", "base", "use", "image"} & {*read.tags}
+    assert "default-src 'none'" in page
+
+
+def test_every_link_inside_the_page_leads_somewhere(page: str) -> None:
+    read = Page(page)
+
+    assert {link[1:] for link in read.loaded} <= set(read.ids)
+    assert len(read.ids) == len(set(read.ids))
+
+
+def test_what_data_say_is_text_and_never_code(page: str) -> None:
+    read = Page(page)
+
+    assert len(read.scripts) == 1
+    assert "alert" not in read.scripts[0]
+    assert read.handlers == []
+    assert HOSTILE in read.text, "shown as it is, harmlessly"
+
+
+def test_each_chart_has_its_numbers_beside_it(page: str) -> None:
+    read = Page(page)
+
+    assert read.tags.count("figure") == page.count("The numbers of this chart")
+    assert read.tags.count("figure") >= 6 + len(set(map(_second, range(USERS))))
+    assert page.count('<svg class="chart" role="img" aria-label="') == read.tags.count("svg")
+
+
+def _second(number: int) -> str:
+    return segment_of(number, SECOND)
+
+
+def test_the_head_tells_the_date_in_words(page: str) -> None:
+    text = Page(page).text
+
+    assert "grocer as of 1 November 2017" in text
+    assert "400 customers left" in text
+    assert "They form 9 segments" in text
+    assert "2 audiences are published and 1 was refused." in text
+    assert "Midnight in Europe/Berlin" in text
+
+
+def test_a_refused_audience_says_what_was_expected_found_and_to_do(page: str) -> None:
+    text = Page(page).text
+
+    assert "expected: 100 matched seeds found: 3 of 4 sent to do: send a longer list" in text
+    assert "strong signal" in text
+
+
+def test_the_run_is_recorded_with_the_file_and_what_it_read(
+    shop: Workspace, summary: StageSummary
+) -> None:
+    path = Path(summary.producer["report"][0])
+    record = shop.log.records()[-1]
+
+    assert path.name == f"report-{SECOND}.html"
+    assert [p.name for p in path.parent.iterdir()] == [path.name], "no temporary file stays"
+    assert (record.stage, record.status) == ("report", "succeeded")
+    assert record.outputs == {}
+    assert {"segments", "audiences", "events", "quarantine", "embeddings"} <= set(record.inputs)
+
+
+def test_only_events_of_the_window_before_the_date_are_counted(data: ReportData) -> None:
+    assert data.quality.events["events"].sum() == EVENTS
+    assert data.quality.types["events"].sum() == EVENTS
+    assert list(data.quality.types["event_type"]) == ["view", "purchase", "cart"]
+    assert data.quality.period == "week"
+
+
+def test_files_reasons_and_hot_customers_are_counted(data: ReportData) -> None:
+    clicks = data.quality.sources.set_index("source").loc["clicks"]
+    reasons = data.quality.refused.set_index("reason")["rows"].to_dict()
+
+    assert (clicks["files"], clicks["rows_read"]) == (2, 2_500_034)
+    assert clicks["rows_read"] == (
+        clicks["rows_accepted"] + clicks["rows_quarantined"] + clicks["rows_deduplicated"]
+    )
+    assert reasons == {"event_time is no time": 9, "user_id is empty": 3}
+    assert data.quality.users is not None
+    assert data.quality.users["users"] == USERS
+    assert data.quality.users["hot"] == 1
+    assert data.quality.users["1–2"] == USERS // 10
+
+
+def test_movement_counts_every_customer_of_both_dates_once(data: ReportData) -> None:
+    moves = data.segmentations[0].movement
+    both = moves.dropna()
+    stayed = sum(segment_of(n, FIRST) == segment_of(n, SECOND) for n in range(USERS - 20))
+
+    assert moves["users"].sum() == USERS
+    assert moves.loc[moves["previous"].isna(), "users"].sum() == 20
+    assert both.loc[both["previous"] == both["now"], "users"].sum() == stayed
+
+
+def test_members_are_counted_by_segment_and_level(data: ReportData) -> None:
+    audience = next(a for a in data.audiences if a.row["audience"] == "new-parents")
+
+    assert audience.members["users"].sum() == audience.row["members"]
+    assert set(audience.members["level"]) == {"1%", "5%", "20%"}
+    assert len(audience.curves) == 24
+
+
+def test_the_map_places_a_sample_without_cold_customers(data: ReportData) -> None:
+    places = data.segmentations[0].map
+
+    assert len(places) == USERS - USERS // 10
+    assert "cold" not in set(places["segment_id"])
+
+
+def test_a_first_date_without_audiences_says_so_and_ignores_what_no_run_published(
+    shop: Workspace,
+) -> None:
+    segments = shop.tables.read("segments").where(F.col("as_of") == F.lit(FIRST).cast("date"))
+    unpublished = segments.withColumn("name", F.lit("Half of a failed run"))
+    key = {"as_of": shop.as_of(FIRST).date, "segmentation": "main"}
+    shop.tables.replace("segments", unpublished, key, "failed")
+
+    summary = run_report(shop, shop.as_of(FIRST))
+    text = Page(Path(summary.producer["report"][0]).read_text(encoding="utf-8")).text
+
+    assert "Baby Care · Weekend" in text
+    assert "Half of a failed run" not in text
+    assert "This is the first date of this segmentation" in text
+    assert "No audience was made for this date" in text
+
+
+def test_a_date_without_any_run_is_refused_before_a_file_is_written(
+    workspace: Callable[..., Workspace],
+) -> None:
+    empty = workspace()
+
+    with pytest.raises(RefusedError, match="nothing to report on for 2017-01-01"):
+        run_report(empty, empty.as_of("2017-01-01"))
+
+    assert not Path(empty.config.report.folder).exists()
+
+
+def test_a_folder_elsewhere_is_refused(workspace: Callable[..., Workspace]) -> None:
+    remote = workspace(report={"folder": "s3a://bucket/reports"})
+
+    with pytest.raises(ConfigError, match="local folder"):
+        run_report(remote, remote.as_of("2017-01-01"))
+
+
+def test_a_date_shows_the_ingest_its_histories_were_made_from(
+    workspace: Callable[..., Workspace],
+) -> None:
+    log_only = workspace()
+    date = log_only.as_of("2017-01-01")
+    for version in (1, 2):
+        with log_only.run("ingest", None, Settings()) as run:
+            run.outputs = {"events": version}
+        if version == 1:
+            with log_only.run("sequence", date, Settings()) as run:
+                run.inputs, run.outputs = {"events": 1}, {"sequences": 1}
+    report = log_only.run("report", date, Settings())
+
+    assert Sources(report, date).runs_behind()[0].outputs == {"events": 1}
+    assert Sources(report, date, latest_input=True).runs_behind()[0].outputs == {"events": 2}
+
+
+def test_the_plane_of_the_map_separates_what_plain_components_would_not() -> None:
+    rng = np.random.default_rng(0)
+    groups = pd.Series(["a", "b", "c"] * 100)
+    noise = rng.normal(size=(300, 20)) * np.r_[np.full(2, 0.05), np.full(18, 1.0)]
+    means = {"a": (3.0, 0.0), "b": (-1.5, 2.6), "c": (-1.5, -2.6)}
+    vectors = noise + np.pad(np.array([means[g] for g in groups]), ((0, 0), (0, 18)))
+
+    places = pd.DataFrame(discriminating_plane(vectors, groups))
+
+    within = places.groupby(groups.to_numpy()).std().to_numpy().mean()
+    between = places.groupby(groups.to_numpy()).mean().std().to_numpy().mean()
+    assert between > 2 * within
+    assert np.array_equal(places.to_numpy(), discriminating_plane(vectors, groups))
+
+
+def test_a_plane_is_found_for_one_group_and_one_dimension() -> None:
+    assert discriminating_plane(np.ones((3, 1)), pd.Series(["a", "a", "a"])).shape == (3, 2)
