@@ -291,6 +291,11 @@ class SegmentConfig(Settings):
     """Stage `segment`: vectors to named segments with stable ids."""
 
     name: Name = Field("main", description="Name of the segmentation.")
+    input: Literal["embedding", "bags", "both"] = Field(
+        "embedding",
+        description="What users are grouped by: the encoder's vectors, their user_bags (deepest "
+        "category level), or both, weighing the same.",
+    )
     segments: int = Field(10, ge=2, le=1_000, description="Number of segments, cold aside.")
     minimum_events: int = Field(3, ge=1, description="Users with fewer events are cold.")
     minimum_share: float = Field(

@@ -6,21 +6,24 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 from sklearn.cluster import KMeans
+from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.metrics import adjusted_rand_score
 
-from kinsight.segment.algorithms.assignment import Centroids, assign
+from kinsight.segment.algorithms.assignment import assign
 from kinsight.segment.algorithms.limits import Limits, fit_within_limits
 from kinsight.segment.algorithms.quality import seed_stability, silhouette
+from kinsight.segment.algorithms.space import Blocks, fit_space
 from kinsight.segment.algorithms.spherical import (
     Floats,
     fit_centroids,
-    into_space,
     mean_directions,
     nearest,
     objective,
     unit_rows,
 )
+from kinsight.segment.algorithms.tastes import fit_tastes
 
 
 def planted(users: int, clusters: int, width: int, noise: float, seed: int = 0) -> tuple:
@@ -54,13 +57,65 @@ def test_equal_arguments_give_equal_centroids() -> None:
     assert np.allclose(np.linalg.norm(first, axis=1), 1)
 
 
-def test_subtracting_the_centre_tells_users_of_a_narrow_cone_apart() -> None:
+def test_the_space_tells_users_of_a_narrow_cone_apart() -> None:
     vectors, truth = planted(600, 4, 8, noise=0.1)
-    raw = vectors + 10
-    assert silhouette(unit_rows(raw), fit_centroids(unit_rows(raw), 4, 20, 4, 1)) > 0
-    points = into_space(raw, raw.mean(axis=0))
+    blocks = Blocks(vectors + 10, None)
+    points = fit_space(blocks, seed=1).points(blocks)
     labels = nearest(points, fit_centroids(points, 4, 20, 4, 1))
     assert adjusted_rand_score(truth, labels) == 1.0
+
+
+def bags(users: int, seed: int = 0) -> tuple[csr_matrix, np.ndarray]:
+    """Counts of 40 tokens: three tastes of twelve tokens, activity that says nothing."""
+    rng = np.random.default_rng(seed)
+    taste = rng.integers(0, 3, users)
+    rate = np.full((users, 40), 0.05)
+    for user in range(users):
+        rate[user, 2 + 12 * taste[user] : 14 + 12 * taste[user]] = 0.5
+    rate *= rng.lognormal(0.5, 1, users)[:, None]
+    counts = rng.poisson(rate).astype(np.float32)
+    counts[:, 1] = 50
+    return csr_matrix(counts), taste
+
+
+def test_tastes_come_from_bags_whatever_the_activity_and_the_unknown_token() -> None:
+    counts, taste = bags(900)
+    blocks = Blocks(None, counts)
+    points = fit_space(blocks, seed=1).points(blocks)
+    labels = nearest(points, fit_centroids(points, 3, 20, 4, 1))
+    assert adjusted_rand_score(taste, labels) > 0.85
+
+
+def test_taste_vectors_are_those_of_scikit_learn() -> None:
+    counts, _ = bags(300)
+    tastes = fit_tastes(counts[:, 2:36].tocsr(), seed=3)
+    log = counts[:, 2:36].log1p()
+    reference = TfidfTransformer(smooth_idf=False).fit(log > 0)
+    having = np.asarray((log > 0).sum(axis=0)).ravel()
+    reference.idf_ = np.where(np.arange(34) < 2, 0, np.log(301 / (1 + having)))
+    weighted = reference.transform(log)
+    vectors = tastes.vectors(counts[:, 2:36].tocsr())
+    assert np.allclose(vectors @ vectors.T, (weighted @ weighted.T).toarray(), atol=1e-6)
+
+
+def test_two_blocks_weigh_the_same_whatever_their_scale() -> None:
+    counts, _ = bags(400)
+    vectors, _ = planted(400, 4, 8, noise=0.2)
+    small, large = (Blocks(np.float32(scale) * vectors, counts) for scale in (1, 1_000))
+    points = fit_space(large, seed=1).points(large)
+    assert np.allclose(points, fit_space(small, seed=1).points(small), atol=1e-5)
+    weights = [(part.astype(float) ** 2).sum() for part in (points[:, :8], points[:, 8:])]
+    assert 0.6 < weights[0] / weights[1] < 1.6
+
+
+def test_a_user_is_the_same_point_alone_and_among_others() -> None:
+    counts, _ = bags(200)
+    blocks = Blocks(None, counts)
+    space = fit_space(blocks, seed=1)
+    alone = space.points(blocks.rows(np.arange(200) == 17))
+    assert np.array_equal(alone[0], space.points(blocks)[17])
+    nobody = Blocks(None, csr_matrix((1, 40), dtype=np.float32))
+    assert np.isfinite(space.points(nobody)).all()
 
 
 def test_a_lloyd_step_never_lowers_the_objective_and_keeps_empty_centroids() -> None:
@@ -112,25 +167,25 @@ def test_equal_users_cannot_be_split_and_the_search_still_ends() -> None:
 class TestAssignment:
     """The contract of ``assign``."""
 
-    centroids = Centroids(np.zeros(3, dtype=np.float32), np.eye(3, dtype=np.float32))
+    centroids: Floats = np.eye(3, dtype=np.float32)
 
     def test_the_centroid_itself_is_at_distance_nought_with_full_confidence(self) -> None:
-        found = assign(np.eye(3, dtype=np.float32) * 5, self.centroids)
+        found = assign(np.eye(3, dtype=np.float32), self.centroids)
         assert found.nearest.tolist() == [0, 1, 2]
         assert found.distance.tolist() == [0, 0, 0]
         assert found.confidence.tolist() == [1, 1, 1]
 
     def test_on_the_border_confidence_is_nought_and_the_lower_index_wins(self) -> None:
-        found = assign(np.array([[1, 1, 0.5]]), self.centroids)
+        found = assign(unit_rows(np.array([[1, 1, 0.5]])), self.centroids)
         assert (found.nearest[0], found.second[0], found.confidence[0]) == (0, 1, 0)
 
     def test_a_user_at_the_centre_gets_a_segment_without_confidence(self) -> None:
-        found = assign(np.zeros((1, 3)), self.centroids)
+        found = assign(np.zeros((1, 3), dtype=np.float32), self.centroids)
         assert (found.distance[0], found.confidence[0]) == (1, 0)
 
     @given(rows=st.integers(1, 40), cut=st.integers(0, 40))
     def test_batches_do_not_matter(self, rows: int, cut: int) -> None:
-        vectors = np.random.default_rng(rows).normal(size=(rows, 3)).astype(np.float32)
+        vectors = unit_rows(np.random.default_rng(rows).normal(size=(rows, 3)))
         whole = assign(vectors, self.centroids)
         parts = [assign(part, self.centroids) for part in (vectors[:cut], vectors[cut:])]
         for name in ("nearest", "second", "distance", "confidence"):

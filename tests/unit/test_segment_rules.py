@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from kinsight.segment.algorithms.space import Blocks
 from kinsight.segment.rules import Condition, Fit, Rule, find_rule, measure
 from kinsight.segment.sample import Features, Sample
 from kinsight.segment.traits import trait_terms
@@ -80,7 +81,7 @@ def sample(**columns: np.ndarray) -> Sample:
     users = len(next(iter(columns.values())))
     values = np.column_stack(list(columns.values())).astype(np.float64)
     held_out = np.arange(users) % 3 == 0
-    return Sample(held_out, np.zeros((users, 2), np.float32), Features(tuple(columns), values))
+    return Sample(held_out, Blocks(None, None), Features(tuple(columns), values))
 
 
 def test_a_trait_is_the_share_of_members_in_a_fifth_of_all_users() -> None:

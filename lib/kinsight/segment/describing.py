@@ -51,7 +51,7 @@ def describe_segments(
                 segment_id=ids[cluster],
                 size=int(counted.movement.overlaps.sizes[cluster]),
                 cohesion=float(counted.cohesion[cluster]),
-                centroid=clustering.centroids.directions[cluster].tolist(),
+                centroid=clustering.centroids[cluster].tolist(),
                 name=name,
                 terms=terms[cluster],
                 rule=rule,

@@ -12,6 +12,7 @@ from kinsight.config import SegmentConfig
 from kinsight.dates import AsOf
 from kinsight.errors import IntegrityError, RefusedError
 from kinsight.runs import StageRun, StageSummary
+from kinsight.segment.blocks import choose_grouping
 from kinsight.segment.counting import count_terms
 from kinsight.segment.describing import describe_segments
 from kinsight.segment.fitting import Clustering, fit_segments
@@ -47,11 +48,13 @@ def run_segment(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False
         run.producer = {"segmentation": [config.name], "model_version": [inputs.model_version]}
         with run.step("sampling users"):
             available = _require_enough_users(run, inputs.users, config)
-            warm = inputs.users.where(F.col("events_used") >= config.minimum_events)
-            sample = collect_sample(warm, inputs.user_features, available, config)
+            grouping = choose_grouping(inputs.vocabulary, config.input)
+            users = grouping.columns(inputs.users, inputs.bags)
+            warm = users.where(F.col("events_used") >= config.minimum_events)
+            sample = collect_sample(warm, inputs.user_features, grouping, available, config)
         with run.step("fitting segments"):
             clustering = fit_segments(sample, config)
-        assigned = assign_users(inputs.users, clustering.centroids, config.minimum_events)
+        assigned = assign_users(users, grouping, clustering, config.minimum_events)
         assigned = assigned.withColumn("held_out", is_held_out(F.col("user_id"), config)).persist()
         try:
             counted, ids = _match(run, inputs, clustering, assigned, config)
@@ -91,7 +94,7 @@ def _match(
 ) -> tuple[Counted, Ids]:
     """Assign all users, check sizes, and give the clusters their ids."""
     previous = inputs.previous
-    clusters = len(clustering.centroids.directions)
+    clusters = len(clustering.centroids)
     with run.step("assigning users and matching the previous date"):
         counted = count_assigned(assigned, previous.members if previous else None, clusters)
     if counted.users != run.counts["users"]:

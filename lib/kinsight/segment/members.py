@@ -12,7 +12,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from kinsight.errors import IntegrityError
-from kinsight.segment.algorithms.assignment import Centroids, assign
+from kinsight.segment.algorithms.assignment import assign
+from kinsight.segment.algorithms.space import Space
+from kinsight.segment.algorithms.spherical import Floats
+from kinsight.segment.blocks import Grouping
+from kinsight.segment.fitting import Clustering
 from kinsight.segment.lineage import Movement, movement
 
 # Index of users with too few events, beside the clusters 0 to k - 1.
@@ -51,30 +55,30 @@ class Counted:
     movement: Movement
 
 
-def assign_users(users: DataFrame, centroids: Centroids, minimum_events: int) -> DataFrame:
+def assign_users(
+    users: DataFrame, grouping: Grouping, clustering: Clustering, minimum_events: int
+) -> DataFrame:
     """The cluster of each user, with distance, confidence and second-best cluster.
 
     Args:
-        users: user_id, events_used, vector: one row a user.
-        centroids: The fitted clustering; it travels to the executors with the function.
+        users: user_id, events_used and the columns of the grouping: one row a user.
+        grouping: How the blocks are read.
+        clustering: The space and centroids; they travel to the executors with the function.
         minimum_events: Users with fewer events get cluster -1 and no other value.
 
     Returns:
         A row a user with the columns of ``ASSIGNED``.
     """
-    columns = users.select("user_id", "events_used", "vector")
-    return columns.mapInArrow(_assigner(centroids, minimum_events), ASSIGNED)
+    space, centroids = clustering.space, clustering.centroids
+    return users.mapInArrow(_assigner(grouping, space, centroids, minimum_events), ASSIGNED)
 
 
 def _assigner(
-    centroids: Centroids, minimum_events: int
+    grouping: Grouping, space: Space, centroids: Floats, minimum_events: int
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    width = len(centroids.centre)
-
     def assign_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            flat = batch.column("vector").flatten().to_numpy(zero_copy_only=False)
-            found = assign(flat.reshape(-1, width), centroids)
+            found = assign(space.points(grouping.read(batch)), centroids)
             cold = batch.column("events_used").to_numpy() < minimum_events
             yield pa.RecordBatch.from_arrays(
                 [

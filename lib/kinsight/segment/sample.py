@@ -13,6 +13,8 @@ from pyspark.sql import functions as F
 from kinsight.columns import hash_fraction
 from kinsight.config import SegmentConfig
 from kinsight.errors import IntegrityError
+from kinsight.segment.algorithms.space import Blocks
+from kinsight.segment.blocks import Grouping
 from kinsight.tables import quote, table_schema
 
 SHARE_MAPS = ("type_shares", "category_shares")
@@ -46,12 +48,12 @@ class Sample:
 
     Attributes:
         held_out: True for users on whom nothing is fitted [n].
-        vectors: Raw vectors [n, d], float32.
+        blocks: What they are grouped by.
         features: Their readable numbers.
     """
 
     held_out: npt.NDArray[np.bool_]
-    vectors: npt.NDArray[np.float32]
+    blocks: Blocks
     features: Features
 
 
@@ -67,13 +69,18 @@ def numeric_features() -> tuple[str, ...]:
 
 
 def collect_sample(
-    users: DataFrame, user_features: DataFrame, available: int, config: SegmentConfig
+    users: DataFrame,
+    user_features: DataFrame,
+    grouping: Grouping,
+    available: int,
+    config: SegmentConfig,
 ) -> Sample:
     """Collect at most ``sample_users`` users, chosen and ordered by hash.
 
     Args:
-        users: Rows of embeddings with enough events.
+        users: user_id and the columns of the grouping, of users with enough events.
         user_features: Rows of user_features of the date.
+        grouping: How the blocks are read.
         available: Number of rows in ``users``.
         config: Size and seed of the sample, share held out.
 
@@ -81,24 +88,24 @@ def collect_sample(
         IntegrityError: If the vectors have different widths or values that are not finite.
     """
     fraction = min(1.0, config.sample_users / max(available, 1))
-    hashed = users.select(
-        "user_id",
-        hash_fraction(F.col("user_id"), f"segment-sample:{config.seed}").alias("hash"),
-        is_held_out(F.col("user_id"), config).alias("held_out"),
-        "vector",
+    user_id = F.col("user_id")
+    hashed = users.withColumns(
+        {
+            "hash": hash_fraction(user_id, f"segment-sample:{config.seed}"),
+            "held_out": is_held_out(user_id, config),
+        }
     ).where(F.col("hash") <= fraction)
     columns = ["user_id", *numeric_features(), *SHARE_MAPS]
     table = hashed.join(user_features.select(columns), "user_id", "left").toArrow()
     order = [("hash", "ascending"), ("user_id", "ascending")]
     table = table.sort_by(order).slice(0, config.sample_users).combine_chunks()
-    return Sample(
-        table["held_out"].to_numpy(),
-        _vectors(table["vector"].combine_chunks()),
-        _features(table),
-    )
+    if grouping.vectors:
+        _check_vectors(table["vector"].combine_chunks())
+    rows = table.to_batches(max_chunksize=len(table))[0]
+    return Sample(table["held_out"].to_numpy(), grouping.read(rows), _features(table))
 
 
-def _vectors(column: pa.ListArray) -> npt.NDArray[np.float32]:
+def _check_vectors(column: pa.ListArray) -> None:
     widths = np.unique(np.diff(column.offsets.to_numpy()))
     flat = column.flatten().to_numpy(zero_copy_only=False)
     if len(widths) != 1 or not np.isfinite(flat).all():
@@ -108,7 +115,6 @@ def _vectors(column: pa.ListArray) -> npt.NDArray[np.float32]:
             found=f"widths {widths.tolist()}, {int((~np.isfinite(flat)).sum())} not finite",
             to_do="run `kinsight embed` again; train anew if that does not help",
         )
-    return np.ascontiguousarray(flat.reshape(len(column), -1), dtype=np.float32)
 
 
 def _features(table: pa.Table) -> Features:

@@ -1,31 +1,17 @@
-"""Which centroid a vector belongs to, how far it lies and how sure that is."""
+"""Which centroid a point belongs to, how far it lies and how sure that is."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from kinsight.segment.algorithms.spherical import Floats, into_space
+from kinsight.segment.algorithms.spherical import Floats
 
 # Matrix products differ in their last bits with the number of rows in a batch; rounded they do
 # not, so that a re-run over other batches writes equal rows.
 DECIMALS = 9
-
-
-@dataclasses.dataclass(frozen=True)
-class Centroids:
-    """A fitted clustering: what assigning a user needs.
-
-    Attributes:
-        centre: Mean of the fitted raw vectors [d], float32.
-        directions: Unit centroids [k, d], float32, k >= 2.
-    """
-
-    centre: Floats
-    directions: Floats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,16 +32,15 @@ class Assignment:
     confidence: npt.NDArray[np.float64]
 
 
-def assign(vectors: npt.NDArray[np.floating[Any]], centroids: Centroids) -> Assignment:
-    """Assign raw user vectors to centroids.
+def assign(points: Floats, centroids: Floats) -> Assignment:
+    """Assign points of the clustering space to centroids.
 
     Args:
-        vectors: Raw vectors [n, d].
-        centroids: The fitted clustering.
+        points: Unit rows [n, d].
+        centroids: Unit centroids [k, d], k >= 2.
     """
-    rows = np.arange(len(vectors))
-    points = into_space(vectors, centroids.centre).astype(np.float64)
-    cosine = np.round(points @ centroids.directions.T.astype(np.float64), DECIMALS)
+    rows = np.arange(len(points))
+    cosine = np.round(points.astype(np.float64) @ centroids.T.astype(np.float64), DECIMALS)
     first = np.argmax(cosine, axis=1)
     best = cosine[rows, first]
     cosine[rows, first] = -np.inf

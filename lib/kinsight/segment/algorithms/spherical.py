@@ -30,24 +30,6 @@ def unit_rows(vectors: npt.NDArray[np.floating[Any]]) -> Floats:
     return np.ascontiguousarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
-def into_space(
-    vectors: npt.NDArray[np.floating[Any]], centre: npt.NDArray[np.floating[Any]]
-) -> Floats:
-    """Put raw user vectors into the clustering space: subtract the centre, scale to length 1.
-
-    Encoders give vectors in a narrow cone, where all cosines are near 1; without their common
-    part the cosine tells users apart.
-
-    Args:
-        vectors: Array [n, d].
-        centre: Array [d], the mean of the vectors that the centroids were fitted on.
-
-    Returns:
-        C-contiguous float32 array [n, d] of unit rows.
-    """
-    return unit_rows(vectors - centre)
-
-
 def fit_centroids(
     vectors: Floats, clusters: int, iterations: int, restarts: int, seed: int
 ) -> Floats:
