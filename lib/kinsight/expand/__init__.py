@@ -1,0 +1,1 @@
+"""Stage `expand`: seed lists to lookalike audiences with held-out curves."""

@@ -1,0 +1,203 @@
+"""How well hidden seeds are found: folds, placements, curves. No Spark.
+
+The protocol: a fold of the seeds is hidden; scorers learn from the rest against the background;
+the hidden seeds are ranked among the background users, each scored by a model that did not see
+him (:func:`kinsight.expand.scorers.base.cross_fit`). Non-seeds are unlabelled, not negative: the
+ranking says how early hidden seeds come, not how many of the others are wrong.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from kinsight.expand.measures import (
+    Z_95,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    standard_error,
+    wilson_interval,
+    wins,
+)
+from kinsight.expand.scorers.base import Scorer, cross_fit
+from kinsight.expand.scorers.users import Users
+
+ACTIVITY = "activity"
+RANDOM = "random"
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """Where one way of ranking puts the hidden seeds.
+
+    Attributes:
+        name: A scorer, or ``activity``.
+        of_seeds: Share of the background that each hidden seed outranks [seeds].
+        of_background: Share of the hidden seeds that outrank each background user [background].
+        above: Users of the whole pool expected above each hidden seed [seeds].
+        tied: Users of the pool expected to share its score [seeds].
+        pool: Users ranked in a fold, the average.
+        seconds: Time it took.
+    """
+
+    name: str
+    of_seeds: FloatArray
+    of_background: FloatArray
+    above: FloatArray
+    tied: FloatArray
+    pool: float
+    seconds: float
+
+    @property
+    def auc(self) -> float:
+        """The probability that a hidden seed outranks a background user."""
+        return float(self.of_seeds.mean())
+
+    @property
+    def auc_error(self) -> float:
+        """The standard error of the AUC."""
+        return standard_error(self.of_seeds, self.of_background)
+
+    @property
+    def auc_interval(self) -> tuple[float, float]:
+        """The 95 % interval of the AUC."""
+        half = Z_95 * self.auc_error
+        return max(0.0, self.auc - half), min(1.0, self.auc + half)
+
+    def recall(self, share: float) -> float:
+        """Share of the hidden seeds among the first ``share`` of the pool, ties drawn by lot."""
+        room = share * self.pool - self.above
+        return float(np.clip(room / (self.tied + 1.0), 0.0, 1.0).mean())
+
+    def advantage(self, other: Line) -> tuple[float, float]:
+        """The 95 % interval of this line's AUC minus another's, over the same users."""
+        difference = self.auc - other.auc
+        error = standard_error(
+            self.of_seeds - other.of_seeds, self.of_background - other.of_background
+        )
+        return difference - Z_95 * error, difference + Z_95 * error
+
+
+@dataclasses.dataclass(frozen=True)
+class CurvePoint:
+    """One point of a held-out curve; see schemas/audience_curves.sql."""
+
+    scorer: str
+    share: float
+    recall: float
+    recall_low: float
+    recall_high: float
+
+    @property
+    def lift(self) -> float:
+        """Recall divided by share."""
+        return self.recall / self.share
+
+
+def seed_folds(users: Users, seeds: BoolArray, folds: int) -> IntArray:
+    """The fold of each seed, of equal size and by the order of the id hash; -1 for others [n]."""
+    numbers = np.full(len(users), -1, dtype=np.int64)
+    rows = np.flatnonzero(seeds)
+    rows = rows[np.argsort(users.order[rows], kind="stable")]
+    numbers[rows] = np.arange(len(rows)) % folds
+    return numbers
+
+
+def evaluate(
+    scorers: Sequence[Scorer],
+    users: Users,
+    seeds: BoolArray,
+    background: BoolArray,
+    unlabelled: int,
+    folds: int,
+) -> list[Line]:
+    """Measure scorers, and activity beside them, on hidden seeds.
+
+    Args:
+        scorers: The scorers.
+        users: Seeds and background [n].
+        seeds: Matched seeds [n].
+        background: A sample of the users to be ranked [n].
+        unlabelled: How many users that sample stands for.
+        folds: Folds of the seeds.
+
+    Returns:
+        One line a scorer, in their order, then the activity line.
+    """
+    fold = seed_folds(users, seeds, folds)
+    weight = unlabelled / int(background.sum())
+    lines = []
+    for scorer in scorers:
+        start = time.perf_counter()
+        scores = (
+            cross_fit(scorer, users, seeds & (fold != hidden), background).score(users)
+            for hidden in range(folds)
+        )
+        line = _line(scorer.name, scores, fold, background, weight)
+        lines.append(dataclasses.replace(line, seconds=time.perf_counter() - start))
+    activity = (users.activity for _ in range(folds))
+    return [*lines, _line(ACTIVITY, activity, fold, background, weight)]
+
+
+def _line(
+    name: str,
+    scores_by_fold: Iterable[FloatArray],
+    fold: IntArray,
+    background: BoolArray,
+    weight: float,
+) -> Line:
+    """Place each fold's hidden seeds among the background.
+
+    Args:
+        name: Name of the line.
+        scores_by_fold: For each fold, scores [n].
+        fold: Fold of each seed, -1 for others [n].
+        background: The background sample [n].
+        weight: Users that one background user stands for.
+    """
+    of_seeds, of_background, above, tied, pools = [], [], [], [], []
+    for number, scores in enumerate(scores_by_fold):
+        hidden, others = scores[fold == number], scores[background]
+        of_seeds.append(wins(hidden, others))
+        of_background.append(1.0 - wins(others, hidden))
+        others_above, others_tied = _above_and_tied(hidden, others)
+        seeds_above, seeds_tied = _above_and_tied(hidden, hidden)
+        above.append(weight * others_above + seeds_above)
+        tied.append(weight * others_tied + seeds_tied - 1.0)
+        pools.append(weight * len(others) + len(hidden))
+    return Line(
+        name=name,
+        of_seeds=np.concatenate(of_seeds),
+        of_background=np.mean(of_background, axis=0),
+        above=np.concatenate(above),
+        tied=np.concatenate(tied),
+        pool=float(np.mean(pools)),
+        seconds=0.0,
+    )
+
+
+def _above_and_tied(scores: FloatArray, others: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """How many of the others stand above each score, and how many share it."""
+    ordered = np.sort(others)
+    not_above = np.searchsorted(ordered, scores, side="right")
+    below = np.searchsorted(ordered, scores, side="left")
+    return (len(others) - not_above).astype(np.float64), (not_above - below).astype(np.float64)
+
+
+def curve(line: Line, shares: Iterable[float]) -> list[CurvePoint]:
+    """The held-out recall of a line at each share, with 95 % intervals over the hidden seeds."""
+    return [_point(line.name, s, line.recall(s), len(line.of_seeds)) for s in shares]
+
+
+def random_curve(seeds: int, shares: Iterable[float]) -> list[CurvePoint]:
+    """What a random order would find, with the interval that chance leaves for so many seeds."""
+    return [_point(RANDOM, share, share, seeds) for share in shares]
+
+
+def _point(scorer: str, share: float, recall: float, seeds: int) -> CurvePoint:
+    low, high = wilson_interval(recall, seeds)
+    return CurvePoint(scorer, share, recall, low, high)

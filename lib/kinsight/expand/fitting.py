@@ -1,0 +1,103 @@
+"""From a sample to an expansion: held-out lines, the scorer, the verdict, the final models."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from kinsight.config import ExpandConfig
+from kinsight.expand.evaluation import Line, evaluate
+from kinsight.expand.levels import Level, reference_level, size_levels
+from kinsight.expand.measures import FloatArray
+from kinsight.expand.sample import Admitted, Sample
+from kinsight.expand.scorers.base import CrossFit, cross_fit
+from kinsight.expand.scorers.centroid import CentroidModel, seed_centres
+from kinsight.expand.scorers.registry import SCORERS
+from kinsight.expand.verdict import Verdict, choose_scorer, judge
+
+
+@dataclasses.dataclass(frozen=True)
+class Expansion:
+    """An audience with everything that ranks and judges it.
+
+    Attributes:
+        audience: The audience.
+        lines: Held-out lines of the scorers, then of activity.
+        chosen: The line of the scorer that ranks the members.
+        reason: Why this scorer.
+        verdict: How far the ranking can be trusted.
+        levels: Size levels, smallest first.
+        reference: The level at which recall and lift are told.
+        models: The chosen scorer, fitted on all seeds.
+        centre: The centre of all seeds, for the similarity of members.
+        threshold: Scores below it are surely outside the largest level.
+    """
+
+    audience: Admitted
+    lines: list[Line]
+    chosen: Line
+    reason: str
+    verdict: Verdict
+    levels: list[Level]
+    reference: Level
+    models: CrossFit
+    centre: CentroidModel
+    threshold: float
+
+    @property
+    def activity(self) -> Line:
+        """The activity line."""
+        return self.lines[-1]
+
+    @property
+    def members(self) -> int:
+        """Users in the audience: the largest level, and the seeds where they are kept."""
+        kept = self.audience.counts.matched if self.audience.definition.keep_seeds else 0
+        return self.levels[-1].reach + kept
+
+
+def fit_expansion(audience: Admitted, sample: Sample, config: ExpandConfig) -> Expansion:
+    """Evaluate the scorers on hidden seeds, choose one, and fit it on all seeds."""
+    users, seeds, background = sample.users, sample.seeds, sample.background
+    ranked = audience.counts.ranked
+    definition = audience.definition
+    levels = size_levels(definition.sizes or config.sizes, ranked)
+    reference = reference_level(levels)
+    scorers = [SCORERS[name] for name in definition.scorers]
+    lines = evaluate(scorers, users, seeds, background, ranked, config.folds)
+    chosen, reason = choose_scorer(lines[:-1])
+    models = cross_fit(SCORERS[chosen.name], users, seeds, background)
+    return Expansion(
+        audience=audience,
+        lines=lines,
+        chosen=chosen,
+        reason=reason,
+        verdict=judge(chosen, lines[-1], reference.share),
+        levels=levels,
+        reference=reference,
+        models=models,
+        centre=seed_centres(users, seeds, background, modes=1),
+        threshold=safe_threshold(
+            models.score(users.rows(background)), levels[-1].reach / ranked, ranked
+        ),
+    )
+
+
+def safe_threshold(scores: FloatArray, share: float, ranked: int) -> float:
+    """A score that surely lets the first ``share`` of the ranked users pass.
+
+    The share is widened by five standard errors of a quantile of the sample, and by ten users.
+
+    Args:
+        scores: Scores of the background sample [n].
+        share: Share of the ranked users in the largest level.
+        ranked: Users that the sample stands for.
+
+    Returns:
+        The threshold; minus infinity where everybody has to pass.
+    """
+    n = len(scores)
+    margin = 5.0 * np.sqrt(share * (1.0 - share) / n) + 10.0 / n
+    widened = share + (margin if n < ranked else 10.0 / n)
+    return float(np.quantile(scores, 1.0 - widened)) if widened < 1.0 else -np.inf

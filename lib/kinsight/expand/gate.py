@@ -1,0 +1,97 @@
+"""The gate: whether an audience has the seeds to be expanded."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from kinsight.config import ExpandConfig
+from kinsight.errors import RefusedError
+from kinsight.expand.definition import AudienceDefinition
+from kinsight.expand.lists import Lists
+from kinsight.expand.roster import ELIGIBLE, MATCHED, RANKED, SEED, SUPPRESSED, Roster
+
+FEWEST_RANKED = 25  # fewer users to rank than the fewest seeds: nothing can be measured
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedCounts:
+    """What became of a seed list; see schemas/audiences.sql.
+
+    ``sent`` = ``duplicate`` + ``unknown`` + ``ineligible`` + ``matched``.
+    """
+
+    sent: int = 0
+    duplicate: int = 0
+    unknown: int = 0
+    ineligible: int = 0
+    matched: int = 0
+    eligible: int = 0
+    suppressed: int = 0
+
+    @property
+    def ranked(self) -> int:
+        """Users to be ranked: eligible, not suppressed, no seeds."""
+        return self.eligible - self.matched
+
+
+def count_seeds(audience: AudienceDefinition, lists: Lists, roster: Roster) -> SeedCounts:
+    """Count what became of the seeds of an audience."""
+    roles = roster.role_counts[audience.name]
+    known = sum(users for role, users in roles.items() if role & SEED)
+    matched = roster.count(audience.name, MATCHED)
+    sent = ids = known
+    listed = lists.counts.get((audience.name, "seeds"))
+    if listed is not None:
+        sent, ids = listed.rows, listed.ids
+    suppressed = ELIGIBLE | SUPPRESSED
+    return SeedCounts(
+        sent=sent,
+        duplicate=sent - ids,
+        unknown=ids - known,
+        ineligible=known - matched,
+        matched=matched,
+        eligible=roster.count(audience.name, RANKED) + matched,
+        suppressed=sum(n for role, n in roles.items() if role & suppressed == suppressed),
+    )
+
+
+def seeds_needed(audience: AudienceDefinition, config: ExpandConfig) -> int:
+    """Matched seeds that the gate asks for."""
+    return audience.minimum_seeds or config.minimum_seeds
+
+
+def refusal(
+    audience: AudienceDefinition, counts: SeedCounts, needed: int, lists: Lists, roster: Roster
+) -> RefusedError | None:
+    """Why an audience cannot be expanded, telling sent, matched and needed; None where it can."""
+    told = (
+        f"{counts.sent} sent, {counts.matched} matched ({counts.duplicate} duplicate, "
+        f"{counts.unknown} without history at this date, {counts.ineligible} not eligible or "
+        "suppressed)"
+    )
+    if counts.sent and not counts.matched and counts.unknown and not counts.ineligible:
+        sent = lists.counts[audience.name, "seeds"].examples
+        known = roster.frame.orderBy("user_id").limit(2).collect()
+        return RefusedError(
+            f"No seed of {audience.name} is a known user.",
+            expected=f"{needed} matched seeds; known ids look like "
+            f"{', '.join(row['user_id'] for row in known) or '(there are none)'}",
+            found=f"{told}; sent ids look like {', '.join(sent) or '(all blank)'}",
+            to_do="check that the column holds the ids that the events carry, written the same",
+        )
+    if counts.matched < needed:
+        return RefusedError(
+            f"Too few seeds for {audience.name}.",
+            expected=f"{needed} matched seeds",
+            found=told,
+            to_do="send more seeds, widen `eligible`, or lower `minimum_seeds` (not under 25)",
+        )
+    if counts.ranked < FEWEST_RANKED:
+        return RefusedError(
+            f"Nobody is left to rank for {audience.name}.",
+            expected=f"{FEWEST_RANKED} eligible users who are neither seeds nor suppressed",
+            found=f"{counts.ranked}; eligible with the seeds {counts.eligible}, suppressed "
+            f"{counts.suppressed}",
+            to_do="widen `eligible`, or send fewer seeds",
+        )
+    return None

@@ -1,0 +1,121 @@
+"""The published tables that an expansion reads."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from kinsight.dates import AsOf
+from kinsight.expand.definition import AudienceDefinition
+from kinsight.expand.measures import FloatArray
+from kinsight.expand.scorers.users import inverse_document_frequency
+from kinsight.runs import StageRun
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What is known of users at the date.
+
+    Attributes:
+        features: Rows of user_features of the date: the users with history.
+        attributes: user_id, attributes, consent as known at the instant.
+        bags: user_id, bags.
+        vectors: user_id, vector: the first vector of each user.
+        segment_members: By segmentation: user_id, segment_id (the main segment).
+        token_weights: By field of the bags, the inverse document frequency of each index.
+        model_version: The encoder of the vectors.
+    """
+
+    features: DataFrame
+    attributes: DataFrame
+    bags: DataFrame
+    vectors: DataFrame
+    segment_members: dict[str, DataFrame]
+    token_weights: dict[str, FloatArray]
+    model_version: str
+
+
+def read_inputs(run: StageRun, as_of: AsOf, audiences: Iterable[AudienceDefinition]) -> Inputs:
+    """Find and read the inputs of a date.
+
+    Raises:
+        RefusedError: If an earlier stage published nothing for the date.
+    """
+    date = as_of.date
+    embeddings = run.require("embeddings", as_of=date, made_by="embed")
+    model_version = embeddings.record.producer["model_version"][0]
+    bags = run.require("user_bags", as_of=date, made_by="sequence")
+    vocabulary = bags.record.producer["vocabulary_version"][0]
+    features = run.require("user_features", as_of=date, made_by="sequence")
+    segmentations = {a.seeds.segmentation for a in audiences if a.seeds.segment is not None}
+    of_date = F.col("as_of") == F.lit(date)
+    return Inputs(
+        features=run.read(features).where(of_date),
+        attributes=_attributes(run, as_of),
+        bags=run.read(bags)
+        .where(of_date & (F.col("vocabulary_version") == vocabulary))
+        .select("user_id", "bags"),
+        vectors=run.read(embeddings)
+        .where(of_date & (F.col("model_version") == model_version) & (F.col("interest") == 0))
+        .select("user_id", "vector"),
+        segment_members={name: _members(run, as_of, name) for name in sorted(segmentations)},
+        token_weights=_token_weights(run, as_of, vocabulary),
+        model_version=model_version,
+    )
+
+
+def _attributes(run: StageRun, as_of: AsOf) -> DataFrame:
+    """The newest attributes and consent of each user from before the instant."""
+    found = run.log.newest("users")
+    if found is None:
+        run.tables.ensure("users")
+        users = run.tables.read("users").limit(0)
+    else:
+        version = run.earlier_version("users")
+        users = run.read("users", found.version if version is None else version)
+    newest = F.max_by(
+        F.struct("attributes", "consent"), F.struct("valid_from", "source_file_id")
+    ).alias("newest")
+    known = users.where(F.col("valid_from") < F.lit(as_of.instant))
+    return known.groupBy("user_id").agg(newest).select("user_id", "newest.*")
+
+
+def _members(run: StageRun, as_of: AsOf, segmentation: str) -> DataFrame:
+    """user_id and main segment of a segmentation of the date."""
+    found = run.require(
+        "segment_members",
+        as_of=as_of.date,
+        producer={"segmentation": segmentation},
+        made_by="segment",
+    )
+    rows = run.read(found).where(F.col("as_of") == F.lit(as_of.date))
+    rows = rows.where((F.col("segmentation") == segmentation) & (F.col("membership_rank") == 0))
+    return rows.select("user_id", "segment_id")
+
+
+def _token_weights(run: StageRun, as_of: AsOf, vocabulary: str) -> dict[str, FloatArray]:
+    """The inverse document frequency of each token of each field of the bags."""
+    found = run.require(
+        "vocabularies",
+        not_after=as_of.date,
+        producer={"vocabulary_version": vocabulary},
+        made_by="sequence",
+    )
+    rows = run.read(found).where(F.col("vocabulary_version") == vocabulary)
+    table = rows.select("field", "index", "users").toArrow()
+    fields = table["field"].to_numpy()
+    index, users = table["index"].to_numpy(), table["users"].to_numpy()
+    # The commonest token of any field, such as the one event type, stands for all users.
+    everybody = int(users.max(initial=1))
+    weights = {}
+    for field in sorted(set(fields) - {"event_type", "price"}):
+        own = fields == field
+        # Indices 0 and 1, padding and unknown, weigh nothing.
+        weight = np.zeros(int(index[own].max()) + 1)
+        weight[index[own]] = inverse_document_frequency(users[own], everybody)
+        weights[str(field)] = weight
+    return weights

@@ -1,0 +1,167 @@
+"""Lists of user ids: from files, and from segments."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Iterable
+
+from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]  # py4j has no hints
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from kinsight.errors import RefusedError
+from kinsight.expand.definition import AudienceDefinition, FileSource
+from kinsight.expand.inputs import Inputs
+
+ListKey = tuple[str, str]
+"""Audience and use: seeds, eligible, suppress or truth."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ListCounts:
+    """What a list holds.
+
+    Attributes:
+        rows: Rows of the list.
+        ids: Distinct ids; all blank ones count as one.
+        examples: The first and last id.
+    """
+
+    rows: int
+    ids: int
+    examples: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Lists:
+    """All lists of all audiences, each id once a list.
+
+    Attributes:
+        numbers: Number of each list in ``entries``.
+        entries: list, user_id (null for blank ones), rows.
+        counts: What each list holds.
+        refused: Audiences with a list that cannot be used.
+    """
+
+    numbers: dict[ListKey, int]
+    entries: DataFrame
+    counts: dict[ListKey, ListCounts]
+    refused: dict[str, RefusedError]
+
+
+def read_lists(
+    spark: SparkSession, inputs: Inputs, audiences: Iterable[AudienceDefinition]
+) -> Lists:
+    """Read the lists of all audiences; one that cannot be used refuses its audience only."""
+    frames: dict[ListKey, DataFrame] = {}
+    refused: dict[str, RefusedError] = {}
+    for audience in audiences:
+        found = _lists_of(spark, inputs, audience)
+        if isinstance(found, RefusedError):
+            refused[audience.name] = found
+        else:
+            frames |= found
+    entries = spark.createDataFrame([], "list INT, user_id STRING")
+    for number, frame in enumerate(frames.values()):
+        entries = entries.unionByName(frame.select(F.lit(number).alias("list"), "user_id"))
+    entries = entries.groupBy("list", "user_id").agg(F.count("*").alias("rows")).persist()
+    by_list = entries.groupBy("list").agg(
+        F.sum("rows"), F.count("*"), F.min("user_id"), F.max("user_id")
+    )
+    counts = {
+        row[0]: ListCounts(row[1], row[2], tuple(dict.fromkeys(i for i in row[3:] if i)))
+        for row in by_list.collect()
+    }
+    empty = ListCounts(0, 0, ())
+    return Lists(
+        numbers={key: number for number, key in enumerate(frames)},
+        entries=entries,
+        counts={key: counts.get(number, empty) for number, key in enumerate(frames)},
+        refused=refused,
+    )
+
+
+def _lists_of(
+    spark: SparkSession, inputs: Inputs, audience: AudienceDefinition
+) -> dict[ListKey, DataFrame] | RefusedError:
+    """The lists of one audience, or why they cannot be used."""
+    try:
+        frames = {
+            (audience.name, use): read_ids(spark, source, f"{audience.name}: {use}")
+            for use, source in audience.sources.items()
+            if source.file is not None
+        }
+        if audience.seeds.segment is not None:
+            frames[audience.name, "seeds"] = _segment(inputs, audience)
+    except RefusedError as error:
+        return error
+    return frames
+
+
+def read_ids(spark: SparkSession, source: FileSource, where: str) -> DataFrame:
+    """The ids of a file, as text without surrounding blanks, null where blank.
+
+    Args:
+        spark: The session.
+        source: File, column, separator.
+        where: Whose list it is, for the message.
+
+    Raises:
+        RefusedError: If the file cannot be read or lacks the column.
+    """
+    path = str(source.file)
+    try:
+        # Spark reads a path as a glob.
+        literal = re.sub(r"([\[\]{}*?\\])", r"\\\1", path)
+        if path.lower().rstrip("/").endswith(".parquet"):
+            frame = spark.read.parquet(literal)
+        else:
+            frame = spark.read.csv(literal, header=True, sep=source.separator, escape='"')
+    except (PySparkException, Py4JJavaError) as error:
+        raise RefusedError(
+            f"The list of {where} cannot be read.",
+            expected=f"a CSV file with a header, or Parquet, at {path}",
+            found=_reason(error),
+            to_do="check the path and the file",
+        ) from None
+    by_name = {name.strip(): name for name in frame.columns}
+    if source.column not in by_name:
+        near = difflib.get_close_matches(source.column, by_name, 1, cutoff=0.5)
+        hint = f"`column: {near[0]}`" if near else "`column:` (and `separator:`, if not a comma)"
+        raise RefusedError(
+            f"The list of {where} has no column {source.column}.",
+            expected=f"a column {source.column} with user ids in {path}",
+            found=", ".join(frame.columns) or "an empty file",
+            to_do=f"name the column in the audience file with {hint}",
+        )
+    quoted = "`" + by_name[source.column].replace("`", "``") + "`"
+    trimmed = F.trim(F.col(quoted).cast("string"))
+    return frame.select(F.nullif(trimmed, F.lit("")).alias("user_id"))
+
+
+def _reason(error: Exception) -> str:
+    """The line of a Spark error that says what is wrong: the innermost with an error class."""
+    lines = re.findall(r"\[[A-Z_.]+\].*", str(error))
+    return lines[-1] if lines else str(error).strip().splitlines()[0]
+
+
+def _segment(inputs: Inputs, audience: AudienceDefinition) -> DataFrame:
+    """The members of a segment.
+
+    Raises:
+        RefusedError: If the segmentation has no such segment at this date.
+    """
+    wanted, segmentation = audience.seeds.segment, audience.seeds.segmentation
+    members = inputs.segment_members[segmentation]
+    known = sorted(row[0] for row in members.select("segment_id").distinct().collect())
+    if wanted not in known:
+        raise RefusedError(
+            f"The seeds of {audience.name} are a segment that does not exist.",
+            expected=f"a segment of {segmentation} at this date: {', '.join(known)}",
+            found=str(wanted),
+            to_do="name one of them; ids of retired segments are in segment_lineage",
+        )
+    return members.where(F.col("segment_id") == F.lit(wanted)).select("user_id")

@@ -1,0 +1,134 @@
+"""Ranks over all users without bringing them to one task."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from kinsight.expand.fitting import Expansion
+from kinsight.expand.levels import SEED_LEVEL, Level
+
+RANKED = (
+    "audience STRING, user_id STRING, score DOUBLE, rank BIGINT, percentile DOUBLE, "
+    "level STRING, similarity DOUBLE, is_seed BOOLEAN, is_truth BOOLEAN"
+)
+
+RANKED_COLUMNS = [column.split()[0] for column in RANKED.split(", ")]
+
+PlacedCounts = Mapping[tuple[int, str], int]
+"""Partition and audience to ranked users."""
+
+
+def place_users(scored: DataFrame) -> DataFrame:
+    """Sort scored users over range partitions: by audience, best first, ties by the id's hash.
+
+    Args:
+        scored: Rows of scoring.SCORED.
+
+    Returns:
+        The same with the number of the partition; to be persisted, since ranks rest on it.
+    """
+    order = [F.col("audience"), F.col("score").desc(), F.col("tie"), F.col("user_id")]
+    sorted_rows = scored.repartitionByRange(*order).sortWithinPartitions(*order)
+    return sorted_rows.withColumn("partition", F.spark_partition_id())
+
+
+def count_placed(placed: DataFrame) -> PlacedCounts:
+    """Count the ranked users of each audience in each partition, in one small job."""
+    counted = placed.where(~F.col("is_seed")).groupBy("partition", "audience").count()
+    return {(row[0], row[1]): row[2] for row in counted.collect()}
+
+
+def reach_is_filled(counts: PlacedCounts, expansions: Iterable[Expansion]) -> bool:
+    """Whether enough users passed the thresholds to fill the largest level of every audience."""
+    users: Counter[str] = Counter()
+    for (_, audience), count in counts.items():
+        users[audience] += count
+    return all(users[e.audience.name] >= e.levels[-1].reach for e in expansions)
+
+
+def rank_users(
+    placed: DataFrame, counts: PlacedCounts, expansions: Sequence[Expansion]
+) -> DataFrame:
+    """Number the placed users of every audience, each partition from where the last one ended.
+
+    No task sees all users of an audience.
+
+    Args:
+        placed: Persisted rows of :func:`place_users`.
+        counts: What :func:`count_placed` found in them.
+        expansions: The audiences.
+
+    Returns:
+        Rows of RANKED: the members, and hidden truths whatever their rank, with an empty level
+        beyond the largest. Kept seeds have rank 0.
+    """
+    offsets = partition_offsets(counts)
+    levels = {e.audience.name: e.levels for e in expansions}
+    ranked = {e.audience.name: e.audience.counts.ranked for e in expansions}
+
+    def rank(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return rank_batches(batches, offsets, levels, ranked)
+
+    return placed.mapInArrow(rank, RANKED)
+
+
+def partition_offsets(counts: PlacedCounts) -> dict[tuple[int, str], int]:
+    """Ranked users of an audience in the partitions before each one."""
+    before: dict[str, int] = {}
+    offsets = {}
+    for (partition, audience), users in sorted(counts.items()):
+        offsets[partition, audience] = before.get(audience, 0)
+        before[audience] = offsets[partition, audience] + users
+    return offsets
+
+
+def rank_batches(
+    batches: Iterable[pa.RecordBatch],
+    offsets: Mapping[tuple[int, str], int],
+    levels: Mapping[str, Sequence[Level]],
+    ranked: Mapping[str, int],
+) -> Iterator[pa.RecordBatch]:
+    """Number the rows of one partition.
+
+    Args:
+        batches: Rows of one partition, sorted.
+        offsets: Where each partition begins to count.
+        levels: Size levels of each audience, smallest first.
+        ranked: Ranked users of each audience.
+    """
+    reached: dict[str, int] = {}
+    for batch in batches:
+        for name in pc.unique(batch.column("audience")).to_pylist():
+            rows = batch.filter(pc.equal(batch.column("audience"), name))
+            is_seed = rows.column("is_seed").to_numpy(zero_copy_only=False)
+            is_truth = rows.column("is_truth").to_numpy(zero_copy_only=False)
+            start = reached.get(name)
+            if start is None:
+                start = offsets.get((rows.column("partition")[0].as_py(), name), 0)
+            numbers = start + np.cumsum(~is_seed)
+            reached[name] = int(numbers[-1])
+            rank = np.where(is_seed, 0, numbers)
+            sizes = levels[name]
+            names = np.array([level.name for level in sizes] + [""], dtype=object)
+            level = names[np.searchsorted([level.reach for level in sizes], rank)]
+            level[is_seed] = SEED_LEVEL
+            columns = [
+                rows.column("audience"),
+                rows.column("user_id"),
+                rows.column("score"),
+                pa.array(rank, pa.int64()),
+                pa.array(rank / ranked[name]),
+                pa.array(level, pa.string()),
+                rows.column("similarity"),
+                rows.column("is_seed"),
+                rows.column("is_truth"),
+            ]
+            kept = pa.array((level != "") | is_truth)
+            yield pa.RecordBatch.from_arrays(columns, RANKED_COLUMNS).filter(kept)

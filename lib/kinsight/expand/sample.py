@@ -1,0 +1,131 @@
+"""The users that models learn from and are measured on, collected in batches of stated size."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import operator
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from kinsight.config import ExpandConfig
+from kinsight.expand.definition import AudienceDefinition
+from kinsight.expand.gate import SeedCounts
+from kinsight.expand.inputs import Inputs
+from kinsight.expand.measures import BoolArray
+from kinsight.expand.roster import MATCHED, RANKED, STANDING, Roster
+from kinsight.expand.scorers.users import Users, decode
+
+
+@dataclasses.dataclass(frozen=True)
+class Admitted:
+    """An audience that passed the gate."""
+
+    definition: AudienceDefinition
+    counts: SeedCounts
+    needed: int
+    valid_days: int
+
+    @property
+    def name(self) -> str:
+        """Name of the audience."""
+        return self.definition.name
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """The users that one audience learns from.
+
+    Attributes:
+        users: Seeds and background [n].
+        seeds: Matched seeds [n].
+        background: A hash sample of the users to be ranked [n].
+    """
+
+    users: Users
+    seeds: BoolArray
+    background: BoolArray
+
+
+def with_history(roster: DataFrame, inputs: Inputs) -> DataFrame:
+    """Rows of the roster with bags and vectors, as :func:`decode` takes them."""
+    bags = inputs.bags.select(
+        "user_id",
+        *(
+            F.col("bags")[field][part].alias(f"{part}_{field}")
+            for field in inputs.token_weights
+            for part in ("tokens", "counts")
+        ),
+    )
+    return roster.join(bags, "user_id", "left").join(inputs.vectors, "user_id", "left")
+
+
+def collect_samples(
+    roster: Roster, inputs: Inputs, admitted: Sequence[Admitted], config: ExpandConfig
+) -> Iterator[tuple[Admitted, Sample]]:
+    """Collect the samples of all audiences, several audiences a Spark job.
+
+    A batch of audiences ends when its seeds pass ``maximum_seeds``, so at most about
+    ``background_users`` + 2 x ``maximum_seeds`` users are on the driver at once where audiences
+    share their eligible users.
+    """
+    for batch in seed_batches(admitted, config.maximum_seeds):
+        table = (
+            with_history(roster.frame.where(_any(_drawn(roster, a, config) for a in batch)), inputs)
+            .toArrow()
+            .sort_by("user_id")
+            .combine_chunks()
+        )
+        width = pc.max(pc.list_value_length(table["vector"])).as_py() or 0
+        rows = table.to_batches()[0]
+        users = decode(rows, inputs.token_weights, width)
+        roles = role_matrix(rows.column("roles").flatten().to_numpy(), len(roster.names))
+        for audience in batch:
+            role = roles[:, roster.names.index(audience.name)] & STANDING
+            seeds = (role == MATCHED) & (users.order < seed_share(audience, config))
+            background = (role == RANKED) & (users.order < background_share(audience, config))
+            own = seeds | background
+            yield audience, Sample(users.rows(own), seeds[own], background[own])
+
+
+def seed_batches(admitted: Sequence[Admitted], maximum_seeds: int) -> Iterator[list[Admitted]]:
+    """Audiences in batches, each ended by the audience whose seeds fill it."""
+    batch: list[Admitted] = []
+    for audience in admitted:
+        batch.append(audience)
+        if sum(min(a.counts.matched, maximum_seeds) for a in batch) >= maximum_seeds:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def seed_share(audience: Admitted, config: ExpandConfig) -> float:
+    """The share of the matched seeds that is learned from."""
+    return min(1.0, config.maximum_seeds / audience.counts.matched)
+
+
+def background_share(audience: Admitted, config: ExpandConfig) -> float:
+    """The share of the users to be ranked that is learned against."""
+    return min(1.0, config.background_users / audience.counts.ranked)
+
+
+def role_matrix(flat: npt.NDArray[np.int8], audiences: int) -> npt.NDArray[np.int8]:
+    """Roles [users, audiences] from the flattened column."""
+    return flat.reshape(-1, audiences)
+
+
+def _drawn(roster: Roster, audience: Admitted, config: ExpandConfig) -> Column:
+    """Whether a user is in the sample of an audience."""
+    role, order = roster.role(audience.name), F.col("order")
+    is_seed = (role == MATCHED) & (order < seed_share(audience, config))
+    return is_seed | ((role == RANKED) & (order < background_share(audience, config)))
+
+
+def _any(conditions: Iterator[Column]) -> Column:
+    return functools.reduce(operator.or_, conditions)

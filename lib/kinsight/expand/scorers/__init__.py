@@ -1,0 +1,1 @@
+"""Scorers: numpy and scipy in, scores out. No Spark."""

@@ -1,0 +1,10 @@
+"""Scorers by name."""
+
+from __future__ import annotations
+
+from kinsight.expand.scorers.bag_logistic import BagLogistic
+from kinsight.expand.scorers.base import Scorer
+from kinsight.expand.scorers.centroid import Centroid
+
+SCORERS: dict[str, Scorer] = {scorer.name: scorer for scorer in (BagLogistic(), Centroid())}
+"""Every scorer; the first named wins where two are equally good on held-out seeds."""

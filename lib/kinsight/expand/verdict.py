@@ -1,0 +1,75 @@
+"""The choice of the scorer and the verdict on the audience, in words. No Spark."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from kinsight.expand.evaluation import Line
+
+WORTH_USING = 0.55
+FAIR = 0.60
+STRONG = 0.75
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """How far an audience can be trusted.
+
+    Attributes:
+        word: none, weak, fair or strong.
+        text: The verdict in words, with its figures.
+        beats_activity: Whether the ranking is better than sorting by activity, beyond chance.
+    """
+
+    word: str
+    text: str
+    beats_activity: bool
+
+
+def choose_scorer(lines: Sequence[Line]) -> tuple[Line, str]:
+    """The scorer with the greatest held-out AUC, and why in words.
+
+    Args:
+        lines: One line a scorer; of equal ones the first is taken.
+    """
+    best = max(lines, key=lambda line: line.auc)
+    if len(lines) == 1:
+        return best, f"{best.name} is the only scorer asked for"
+    others = [line for line in lines if line is not best]
+    rest = ", ".join(f"{line.auc:.3f} of {line.name}" for line in others)
+    low, high = best.advantage(max(others, key=lambda line: line.auc))
+    tie = ", though the difference is within chance" if low <= 0 <= high else ""
+    seeds = len(best.of_seeds)
+    return best, f"{best.name} has AUC {best.auc:.3f} on {seeds} hidden seeds, against {rest}{tie}"
+
+
+def judge(chosen: Line, activity: Line, share: float) -> Verdict:
+    """Judge an audience by its hidden seeds.
+
+    Args:
+        chosen: The line of the chosen scorer.
+        activity: The activity line over the same users.
+        share: Size level whose lift is told.
+    """
+    low, high = chosen.auc_interval
+    beats_activity = chosen.advantage(activity)[0] > 0
+    if low <= 0.5 or chosen.auc < WORTH_USING:
+        word, meaning = "none", "the ranking is no better than a random one: do not use it"
+    elif not beats_activity:
+        word = "weak"
+        meaning = "sorting by the number of events would do as well: the list is of busy users"
+        if activity.auc < WORTH_USING:
+            meaning = "a signal too faint to tell from that of activity: more seeds would help"
+    elif chosen.auc < FAIR:
+        word, meaning = "weak", "a faint signal: use small sizes only"
+    elif chosen.auc < STRONG:
+        word, meaning = "fair", "a clear signal: the first levels are much richer than the rest"
+    else:
+        word, meaning = "strong", "hidden seeds stand far up the ranking"
+    lift = chosen.recall(share) / share
+    figures = (
+        f"AUC {chosen.auc:.3f} ({low:.3f} to {high:.3f}) on {len(chosen.of_seeds)} hidden seeds, "
+        f"activity alone {activity.auc:.3f}, lift {lift:.1f} in the first {share:.2%}"
+    )
+    return Verdict(word, f"{word}: {meaning}; {figures}", beats_activity)

@@ -1,0 +1,277 @@
+"""Stage `expand` on planted tables: who gets in, who never does, and what is said of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pyspark.sql import SparkSession
+
+from kinsight.errors import ConfigError, RefusedError
+from kinsight.expand.job import run_expand
+from kinsight.runs import StageSummary
+from kinsight.workspace import Workspace
+from tests.conftest import open_test_workspace
+from tests.spark.planted_audiences import (
+    consents,
+    has_taste,
+    is_labelled,
+    plant_date,
+    plant_users,
+    split_taste,
+    user_ids,
+    write_lists,
+)
+
+FIRST, SECOND = "2024-03-01", "2024-04-01"
+
+AUDIENCES = {
+    "kids": """
+seeds: {file: lists/seeds 1.csv, column: customer}
+eligible: {predicate: "attributes['labelled'] = 'yes'"}
+suppress: {predicate: "NOT consent['email']", file: lists/blocked.parquet, column: id}
+truth: {file: lists/truth.csv}
+""",
+    "kept": """
+seeds: {file: lists/seeds 1.csv, column: customer}
+keep_seeds: true
+sizes: {shares: [0.1], counts: [7]}
+scorers: [bag_logistic]
+valid_days: 3
+""",
+    "segment": "seeds: {segment: s01}",
+    "busy": "{seeds: {predicate: events > 40}, scorers: [bag_logistic]}",
+    "ten": "seeds: {file: lists/ten.csv}",
+    "strangers": "seeds: {file: lists/strangers.csv}",
+    "header": "seeds: {file: lists/seeds 1.csv}",
+    "missing": "seeds: {file: lists/none.csv}",
+    "broken": "seeds: {file: lists/broken.parquet}",
+    "retired": "seeds: {segment: s99}",
+    "nobody": "{seeds: {file: lists/truth.csv}, eligible: {file: lists/truth.csv}}",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Ran:
+    """The first date, expanded once."""
+
+    workspace: Workspace
+    folder: Path
+    summary: StageSummary
+    audiences: dict[str, dict[str, object]]
+    members: pd.DataFrame
+    curves: pd.DataFrame
+
+    def of(self, audience: str) -> pd.DataFrame:
+        return self.members[self.members["audience"] == audience]
+
+
+def read(workspace: Workspace, table: str, as_of: str) -> pd.DataFrame:
+    rows = workspace.tables.read(table).where(f"as_of = DATE '{as_of}'").drop("run_id")
+    frame = rows.toPandas()
+    return frame.sort_values([c for c in frame.columns if frame[c].map(type).ne(list).all()][:5])
+
+
+@pytest.fixture(scope="module")
+def ran(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    root = tmp_path_factory.mktemp("expand")
+    folder = root / "audiences"
+    write_lists(folder / "lists")
+    for name, text in AUDIENCES.items():
+        (folder / f"{name}.yaml").write_text(text)
+    workspace = open_test_workspace(
+        spark,
+        root / "warehouse",
+        expand={"folder": str(folder), "minimum_seeds": 25, "warn_below_seeds": 100},
+    )
+    plant_users(workspace)
+    plant_date(workspace, FIRST, seed=1)
+    summary = run_expand(workspace, workspace.as_of(FIRST))
+    rows = workspace.tables.read("audiences").collect()
+    return Ran(
+        workspace,
+        folder,
+        summary,
+        {row["audience"]: row.asDict(recursive=True) for row in rows},
+        read(workspace, "audience_members", FIRST),
+        read(workspace, "audience_curves", FIRST),
+    )
+
+
+def test_members_are_eligible_unsuppressed_and_no_seeds(ran: Ran) -> None:
+    members = set(ran.of("kids")["user_id"])
+    ids = pd.Series(user_ids())
+    allowed = set(ids[is_labelled() & consents()]) - set(ids[::5]) - set(split_taste()[0])
+    assert members
+    assert members <= allowed
+    assert len(members) == round(0.2 * len(allowed))
+
+
+def test_what_became_of_the_seeds_adds_up(ran: Ran) -> None:
+    row = ran.audiences["kids"]
+    seeds, _ = split_taste()
+    assert row["seeds_sent"] == len(seeds) + 4
+    assert row["seeds_duplicate"] == 2
+    assert row["seeds_unknown"] == 2  # nobody, and a blank
+    parts = ("duplicate", "unknown", "ineligible", "matched")
+    assert row["seeds_sent"] == sum(row[f"seeds_{part}"] for part in parts)
+    assert row["seeds_ineligible"] > 0
+    assert row["users_suppressed"] > 0
+
+
+def test_the_hidden_truth_is_found_far_above_activity(ran: Ran) -> None:
+    metrics = ran.summary.metrics
+    assert metrics["kids.truth_auc"] > 0.9
+    assert 0.3 < metrics["kids.truth_activity_auc"] < 0.75
+    assert metrics["kids.truth_recall"] > 2 * metrics["kids.truth_random_recall"]
+    assert metrics["kids.auc"] > 0.75
+    row = ran.audiences["kids"]
+    assert row["verdict"] == "strong"
+    assert row["status"] == "published"
+    assert {s["scorer"] for s in row["scorers"]} == {
+        "bag_logistic",
+        "centroid",
+        "activity",
+        "random",
+    }
+
+
+def test_ranks_are_complete_and_follow_the_scores(ran: Ran) -> None:
+    for name in ("kids", "segment", "busy"):
+        members = ran.of(name).sort_values("rank")
+        assert members["rank"].tolist() == list(range(1, len(members) + 1))
+        assert members["score"].is_monotonic_decreasing
+        assert members["percentile"].between(0, 0.21).all()
+
+
+def test_levels_are_nested_and_exact(ran: Ran) -> None:
+    row = ran.audiences["kids"]
+    ranked = row["users_eligible"] - row["seeds_matched"]
+    members = ran.of("kids")
+    for level in row["levels"]:
+        inside = members[members["rank"] <= level["reach"]]
+        assert level["reach"] == max(1, int(level["share"] * ranked + 0.5))
+        assert level["score_threshold"] == inside["score"].min()
+        assert level["mean_score"] == pytest.approx(inside["score"].mean())
+    assert members.loc[members["rank"] == 1, "level"].item() == row["levels"][0]["level"]
+    assert row["members"] == len(members)
+
+
+def test_kept_seeds_have_a_level_of_their_own(ran: Ran) -> None:
+    members, row = ran.of("kept"), ran.audiences["kept"]
+    seeds = members[members["is_seed"]]
+    assert set(seeds["user_id"]) == set(split_taste()[0])
+    assert set(seeds["level"]) == {"seed"}
+    assert set(seeds["rank"]) == {0}
+    assert [level["level"] for level in row["levels"]] == ["7", "10%"]
+    assert (members["level"] == "7").sum() == 7
+    assert row["valid_until"] == dt.date(2024, 3, 4)
+    assert row["scorer_reason"] == "bag_logistic is the only scorer asked for"
+
+
+def test_curves_stand_beside_activity_and_random(ran: Ran) -> None:
+    kids = ran.curves[ran.curves["audience"] == "kids"]
+    assert set(kids["scorer"]) == {"bag_logistic", "centroid", "activity", "random"}
+    chosen = kids[kids["is_chosen"]].sort_values("reach")
+    assert chosen["scorer"].unique().tolist() == [ran.audiences["kids"]["scorer"]]
+    assert chosen["recall"].is_monotonic_increasing
+    assert chosen["similarity"].notna().all()
+    assert chosen["similarity"].iloc[0] > 0.3
+    assert (kids["recall_low"] <= kids["recall"]).all()
+    assert (kids["recall"] <= kids["recall_high"]).all()
+
+
+def test_a_segment_and_a_predicate_give_seeds(ran: Ran) -> None:
+    assert ran.audiences["segment"]["seeds_matched"] == has_taste().sum()
+    assert not set(ran.of("segment")["user_id"]) & set(pd.Series(user_ids())[has_taste()])
+    assert ran.audiences["busy"]["seeds_sent"] == ran.audiences["busy"]["seeds_matched"] > 25
+
+
+def test_seeds_that_are_only_busy_come_with_a_warning(ran: Ran) -> None:
+    assert ran.audiences["busy"]["verdict"] in ("none", "weak")
+    assert any("audience busy" in warning for warning in ran.summary.warnings)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ten", ["10 sent, 10 matched", "25"]),
+        ("strangers", ["x-1", "u0000", "No seed"]),
+        ("header", ["no column user_id", "customer, note"]),
+        ("missing", ["cannot be read", "none.csv"]),
+        ("broken", ["cannot be read", "broken.parquet"]),
+        ("retired", ["s99", "s01, s02"]),
+        ("nobody", ["Nobody is left to rank"]),
+    ],
+)
+def test_a_refused_audience_says_why_and_has_no_members(
+    ran: Ran, name: str, words: list[str]
+) -> None:
+    row = ran.audiences[name]
+    assert row["status"] == "refused"
+    for word in words:
+        assert word in str(row["refusal_reason"])
+    assert row["members"] == 0
+    assert ran.of(name).empty
+    assert any(f"audience {name} is refused" in warning for warning in ran.summary.warnings)
+
+
+def test_refusals_are_counted_and_the_others_go_on(ran: Ran) -> None:
+    assert ran.summary.counts["audiences_refused"] == 7
+    assert ran.summary.counts["audiences_published"] == 4
+    assert ran.summary.producer["audience"] == sorted(AUDIENCES)
+
+
+def test_a_second_date_tells_churn_and_a_first_date_never_sees_it(ran: Ran) -> None:
+    workspace = ran.workspace
+    assert ran.audiences["kids"]["churn"] is None
+    plant_date(workspace, SECOND, seed=2)
+    run_expand(workspace, workspace.as_of(SECOND))
+    row = workspace.tables.read("audiences").where(f"as_of = DATE '{SECOND}'")
+    kids = row.where("audience = 'kids'").collect()[0]
+    before = set(ran.of("kids")["user_id"])
+    members = read(workspace, "audience_members", SECOND)
+    now = set(members.loc[members["audience"] == "kids", "user_id"])
+    assert kids["previous_as_of"] == dt.date.fromisoformat(FIRST)
+    assert kids["churn"] == pytest.approx(len(before - now) / len(before))
+    assert 0 < kids["churn"] < 1
+
+    # The first date again, with the second published: the same to the bit.
+    run_expand(workspace, workspace.as_of(FIRST))
+    pd.testing.assert_frame_equal(
+        read(workspace, "audience_members", FIRST).reset_index(drop=True),
+        ran.members.reset_index(drop=True),
+        check_exact=True,
+    )
+    pd.testing.assert_frame_equal(
+        read(workspace, "audience_curves", FIRST).reset_index(drop=True),
+        ran.curves.reset_index(drop=True),
+        check_exact=True,
+    )
+
+    # Refused on a re-run: its members of the date go, those of others and of other dates stay.
+    for file in ran.folder.glob("*.yaml"):
+        file.unlink()
+    (ran.folder / "kids.yaml").write_text(AUDIENCES["kids"] + "minimum_seeds: 5000\n")
+    summary = run_expand(workspace, workspace.as_of(FIRST))
+    assert summary.counts["audiences_refused"] == 1
+    left = read(workspace, "audience_members", FIRST)
+    assert sorted(left["audience"].unique()) == ["busy", "kept", "segment"]
+    assert len(read(workspace, "audience_members", SECOND)) == len(members)
+
+
+def test_a_wrong_predicate_stops_the_stage(ran: Ran, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("seeds: {predicate: 'evnts > 3; DROP TABLE users'}")
+    workspace = open_test_workspace(
+        ran.workspace.spark, ran.folder.parent / "warehouse", expand={"folder": str(tmp_path)}
+    )
+    with pytest.raises(ConfigError, match="a: seeds"):
+        run_expand(workspace, workspace.as_of(FIRST))
+
+
+def test_a_date_without_vectors_is_refused(ran: Ran) -> None:
+    with pytest.raises(RefusedError, match="kinsight embed"):
+        run_expand(ran.workspace, ran.workspace.as_of("2024-05-01"))

@@ -1,0 +1,47 @@
+"""Users with a planted taste, as scorers see them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from kinsight.expand.scorers.users import PARTS, Users
+from kinsight.hashing import hash_fractions
+
+Mask = npt.NDArray[np.bool_]
+
+
+def planted_users(n: int, seed: int = 1) -> tuple[Users, Mask]:
+    """Users of whom a quarter have the taste, in their items and in their vectors.
+
+    The field `noise` knows nothing of it. Activity neither.
+    """
+    rng = np.random.default_rng(seed)
+    ids = np.array([f"u{i:05d}" for i in range(n)], dtype=object)
+    taste = rng.random(n) < 0.25
+    items = rng.random((n, 60)) < np.where(taste[:, None] & (np.arange(60) < 12), 0.5, 0.15)
+    noise = rng.random((n, 30)) < 0.2
+    vectors = rng.normal(0, 1, (n, 8)) + 2.0 * taste[:, None] * np.eye(8)[0]
+    users = Users(
+        ids=ids,
+        activity=np.log(rng.integers(1, 500, n)),
+        order=hash_fractions(ids, "order"),
+        part=(hash_fractions(ids, "part") * PARTS).astype(np.int64),
+        bags={"item": unit_rows(items), "noise": unit_rows(noise)},
+        vectors=vectors.astype(np.float32),
+        has_vector=np.ones(n, dtype=bool),
+    )
+    return users, taste
+
+
+def unit_rows(present: Mask) -> sparse.csr_matrix:
+    """Rows of equal weights and unit length."""
+    sizes = np.maximum(present.sum(axis=1, keepdims=True), 1)
+    return sparse.csr_matrix(present / np.sqrt(sizes))
+
+
+def masks(users: Users, taste: Mask) -> tuple[Mask, Mask, Mask]:
+    """Half of those with the taste as seeds, everybody else as background, the other half."""
+    seeds = taste & (hash_fractions(users.ids, "seeds") < 0.5)
+    return seeds, ~seeds, taste & ~seeds

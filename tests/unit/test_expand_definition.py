@@ -1,0 +1,88 @@
+"""Audience files: what they may say, and what is said where they are wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kinsight.config import ExpandConfig
+from kinsight.errors import ConfigError
+from kinsight.expand.definition import AudienceDefinition, load_audiences
+
+
+def write(folder: Path, **files: str) -> ExpandConfig:
+    for stem, text in files.items():
+        (folder / f"{stem}.yaml").write_text(text)
+    return ExpandConfig(folder=str(folder))
+
+
+def load_one(folder: Path, text: str) -> AudienceDefinition:
+    return load_audiences(write(folder, kids=text))[0]
+
+
+def test_the_name_is_the_file_stem_and_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    audience = load_one(tmp_path, "seeds: {file: lists/../kids.csv}")
+    assert audience.name == "kids"
+    assert audience.seeds.file == str(tmp_path / "kids.csv")
+    assert audience.seeds.column == "user_id"
+    assert audience.scorers == ["bag_logistic", "centroid"]
+
+
+def test_audiences_come_in_the_order_of_their_names(tmp_path: Path) -> None:
+    config = write(
+        tmp_path,
+        b="seeds: {segment: s01}",
+        a="name: zoo\nseeds: {predicate: events > 3}",
+        c="seeds: {file: s3a://bucket/seeds.parquet}",
+    )
+    audiences = load_audiences(config)
+    assert [a.name for a in audiences] == ["b", "c", "zoo"]
+    assert audiences[1].seeds.file == "s3a://bucket/seeds.parquet"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("seed: {file: a.csv}", ["did you mean `seeds`"]),
+        ("seeds: {fil: a.csv}", ["did you mean `file`"]),
+        ("seeds: {file: a.csv, segment: s1}", ["exactly one"]),
+        ("seeds: {}", ["exactly one"]),
+        ("seeds: {file: a.xlsx}", [".csv", ".parquet"]),
+        ("seeds: {file: a.csv}\neligible: {}", ["`file`, `predicate` or both"]),
+        ("seeds: {file: a.csv}\nminimum_seeds: 10", ["25"]),
+        ("seeds: {file: a.csv}\nscorers: [centroids]", ["did you mean centroid"]),
+        ("seeds: {file: a.csv}\nscorers: [centroid, centroid]", ["twice"]),
+        ("seeds: {file: a.csv}\nscorers: []", ["scorers"]),
+        ("seeds: {file: a.csv}\nsizes: {shares: [], counts: []}", ["share or a count"]),
+        ("seeds: {file: a.csv}\nsizes: {shares: [1.5]}", ["sizes"]),
+        ("seeds: {file: a.csv}\ntruth: {predicate: is_hot}", ["truth"]),
+        ("name: a b\nseeds: {file: a.csv}", ["name"]),
+        ("- a", ["no settings"]),
+        ("seeds: [", ["YAML"]),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_reason(
+    tmp_path: Path, text: str, words: list[str]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_one(tmp_path, text)
+    assert "kids.yaml" in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_two_audiences_of_one_name_are_refused(tmp_path: Path) -> None:
+    config = write(tmp_path, a="seeds: {segment: s1}", b="name: a\nseeds: {segment: s2}")
+    with pytest.raises(ConfigError, match=r"a\.yaml and b\.yaml"):
+        load_audiences(config)
+
+
+def test_without_a_folder_or_a_file_it_is_said_what_to_put_there(tmp_path: Path) -> None:
+    for config in (
+        ExpandConfig(),
+        ExpandConfig(folder=str(tmp_path / "none")),
+        ExpandConfig(folder=str(tmp_path)),
+    ):
+        with pytest.raises(ConfigError, match=r"kids\.yaml.*seeds: \{file"):
+            load_audiences(config)

@@ -1,0 +1,185 @@
+"""Scorers: what every one of them promises, and what each is for."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy import sparse
+
+from kinsight.expand.measures import auc
+from kinsight.expand.scorers.base import Scorer, cross_fit, inner_folds
+from kinsight.expand.scorers.centroid import Centroid, seed_centres, spherical_centres, unit
+from kinsight.expand.scorers.registry import SCORERS
+from kinsight.expand.scorers.users import (
+    PARTS,
+    decode,
+    inverse_document_frequency,
+    tf_idf,
+)
+from tests.unit.planted_users import masks, planted_users
+
+ALL = pytest.mark.parametrize("scorer", SCORERS.values(), ids=SCORERS.keys())
+
+
+@ALL
+def test_a_planted_taste_is_found(scorer: Scorer) -> None:
+    users, taste = planted_users(600)
+    seeds, background, hidden = masks(users, taste)
+    scores = cross_fit(scorer, users, seeds, background).score(users)
+    assert auc(scores[background], hidden[background]) > 0.9
+
+
+@ALL
+def test_the_same_users_get_the_same_scores_to_the_bit(scorer: Scorer) -> None:
+    users, taste = planted_users(300)
+    seeds, background, _ = masks(users, taste)
+    first = cross_fit(scorer, users, seeds, background).score(users)
+    again = cross_fit(scorer, users, seeds, background).score(users)
+    assert (first == again).all()
+
+
+@ALL
+def test_a_score_does_not_depend_on_the_users_beside_it(scorer: Scorer) -> None:
+    users, taste = planted_users(300)
+    seeds, background, _ = masks(users, taste)
+    models = cross_fit(scorer, users, seeds, background)
+    alone = np.arange(len(users)) % 7 == 3
+    np.testing.assert_allclose(
+        models.score(users)[alone], models.score(users.rows(alone)), atol=1e-12
+    )
+
+
+@ALL
+def test_users_without_anything_share_one_score_in_a_part(scorer: Scorer) -> None:
+    users, taste = planted_users(300)
+    seeds, background, _ = masks(users, taste)
+    empty = np.arange(len(users)) < 30
+    users = dataclasses.replace(
+        users,
+        bags={f: sparse.diags((~empty).astype(float)) @ bag for f, bag in users.bags.items()},
+        vectors=np.where(empty[:, None], 0, users.vectors).astype(np.float32),
+        has_vector=~empty,
+    )
+    scores = cross_fit(scorer, users, seeds, background).score(users)
+    assert np.isfinite(scores).all()
+    for part in range(PARTS):
+        assert len(np.unique(scores[empty & (users.part == part)])) == 1
+
+
+@ALL
+def test_scores_of_the_parts_are_comparable(scorer: Scorer) -> None:
+    users, taste = planted_users(900)
+    seeds, background, _ = masks(users, taste)
+    scores = cross_fit(scorer, users, seeds, background).score(users)
+    for part in range(PARTS):
+        own = scores[background & (users.part == part)]
+        assert own.mean() == pytest.approx(0, abs=1e-9)
+        assert own.std() == pytest.approx(1)
+
+
+@ALL
+def test_nobody_is_scored_by_a_model_that_learned_from_him(scorer: Scorer) -> None:
+    users, taste = planted_users(300)
+    seeds, background, _ = masks(users, taste)
+    settings = scorer.tune(users, seeds, background)
+    changed = dataclasses.replace(users, vectors=users.vectors.copy())
+    own = background & (users.part == 0)
+    one = np.flatnonzero(own)[0]
+    changed.vectors[one] += 5
+    bags = {f: bag.tolil() for f, bag in users.bags.items()}
+    for bag in bags.values():
+        bag[one] = 0
+    changed = dataclasses.replace(changed, bags={f: b.tocsr() for f, b in bags.items()})
+    rest = background & ~own
+    calibration = own & (np.arange(len(users)) != one)
+    before = scorer.fit(users, seeds, rest, calibration, settings).score(users)
+    after = scorer.fit(changed, seeds, rest, calibration, settings).score(users)
+    assert (before == after).all()
+
+
+def test_a_field_that_says_nothing_is_left_out() -> None:
+    users, taste = planted_users(600)
+    seeds, background, _ = masks(users, taste)
+    settings = SCORERS["bag_logistic"].tune(users, seeds, background)
+    assert settings["item"].weight > 20 * settings["noise"].weight
+
+
+def test_several_centres_find_a_seed_with_two_modes() -> None:
+    rng = np.random.default_rng(5)
+    users, _ = planted_users(600)
+    mode = np.arange(600) % 6  # modes 0 and 3 are opposite directions, both of them seeds
+    angle = mode * np.pi / 3
+    vectors = np.column_stack([np.cos(angle), np.sin(angle)]) + rng.normal(0, 0.1, (600, 2))
+    users = dataclasses.replace(users, vectors=vectors.astype(np.float32))
+    seeds, background, hidden = masks(users, (mode == 0) | (mode == 3))
+    scorer = Centroid()
+    assert scorer.tune(users, seeds, background) > 1
+    scores = cross_fit(scorer, users, seeds, background).score(users)
+    assert auc(scores[background], hidden[background]) > 0.9
+
+
+def test_the_common_part_of_vectors_is_taken_off() -> None:
+    users, taste = planted_users(600)
+    seeds, background, hidden = masks(users, taste)
+    shifted = dataclasses.replace(users, vectors=users.vectors + np.float32(100))
+    model = seed_centres(shifted, seeds, background, modes=1)
+    assert auc(model.cosine(shifted)[background], hidden[background]) > 0.9
+
+
+def test_centres_of_no_vector_are_zero_and_of_few_are_few() -> None:
+    assert (spherical_centres(np.zeros((0, 3)), 4) == 0).all()
+    assert len(spherical_centres(unit(np.eye(3)[:2]), 4)) <= 2
+
+
+def test_inner_folds_keep_seeds_and_background_apart_and_even() -> None:
+    users, taste = planted_users(300)
+    seeds, background, _ = masks(users, taste)
+    asked = np.zeros(300, dtype=int)
+    for training, validation in inner_folds(users, seeds, background):
+        assert not (training & validation).any()
+        assert ((training | validation) == (seeds | background)).all()
+        assert (seeds & validation).sum() == pytest.approx(seeds.sum() / 3, abs=1)
+        asked += validation
+    assert (asked == (seeds | background)).all()
+
+
+def test_tf_idf_rows_are_sublinear_and_of_unit_length() -> None:
+    weights = np.array([0.0, 0.0, 1.0, 2.0])
+    tokens = pa.array([[2, 3], None, [1, 3], [], [9, 2]], pa.list_(pa.int32()))
+    counts = pa.array([[np.e, 1.0], None, [5.0, 2.0], [], [1.0, 1.0]], pa.list_(pa.float32()))
+    rows = tf_idf(tokens, counts, weights).toarray()
+    np.testing.assert_allclose(rows[0], [0, 0, 2**-0.5, 2**-0.5], atol=1e-7)
+    np.testing.assert_allclose(rows[[1, 3]], 0)  # no tokens
+    np.testing.assert_allclose(rows[2], [0, 0, 0, 1])  # index 1 is unknown and weighs nothing
+    np.testing.assert_allclose(rows[4], [0, 0, 1, 0])  # index 9 is of no vocabulary
+
+
+def test_users_are_decoded_from_a_slice_of_arrow_with_missing_parts() -> None:
+    batch = pa.RecordBatch.from_pydict(
+        {
+            "user_id": ["x", "a", "b", "c"],
+            "events": [1, 1, 10, 100],
+            "order": [0.0, 0.1, 0.2, 0.3],
+            "part": [0, 0, 1, 2],
+            "vector": pa.array([[9, 9], [1, 2], None, [3, 4]], pa.list_(pa.float32())),
+            "tokens_item": pa.array([[3], [2], [2, 3], None], pa.list_(pa.int32())),
+            "counts_item": pa.array([[1], [1], [1, 1], None], pa.list_(pa.float32())),
+        }
+    ).slice(1)
+    weights = {"item": np.array([0, 0, 1.0, 1.0])}
+    users = decode(batch, weights, 2)
+    assert list(users.ids) == ["a", "b", "c"]
+    np.testing.assert_allclose(users.activity, np.log([1, 10, 100]))
+    assert users.has_vector.tolist() == [True, False, True]
+    np.testing.assert_allclose(users.vectors, [[1, 2], [0, 0], [3, 4]])
+    np.testing.assert_allclose(users.bags["item"].toarray()[0], [0, 0, 1, 0])
+    assert users.bags["item"][2].nnz == 0
+
+
+def test_rare_tokens_weigh_more() -> None:
+    weights = inverse_document_frequency(np.array([1, 10, 100]), 100)
+    assert (np.diff(weights) < 0).all()
+    assert weights[2] == 1.0
