@@ -20,6 +20,7 @@ HOSTILE_NAME = '"><img src=x onerror=alert(1)> & co'
 MODEL = "transformer-2017-10-01-5c1f"
 VOCABULARY = "v1"
 USERS = 400
+Tables = dict[str, list[dict[str, Any]]]
 EVENTS = 1_500
 SEGMENTS = {
     "S1": "Baby Care · Weekend",
@@ -57,12 +58,26 @@ FEATURES = {
 
 
 def plant_shop(workspace: Workspace) -> None:
-    """Publish everything for both dates."""
-    plant_ingest(workspace)
-    for as_of in (FIRST, SECOND):
-        plant_users(workspace, as_of)
-        plant_segments(workspace, as_of)
-    plant_audiences(workspace, SECOND)
+    """Publish everything at the second date; at the first only segments and a model."""
+    publish(workspace, "ingest", ingested())
+    publish(
+        workspace,
+        "segment",
+        {"models": [model()], **segmented(FIRST)},
+        as_of=FIRST,
+        producer={"segmentation": ["main"]},
+    )
+    publish(
+        workspace,
+        "expand",
+        {**embedded(SECOND), **segmented(SECOND), **expanded()},
+        as_of=SECOND,
+        producer={
+            "model_version": [MODEL],
+            "segmentation": ["main"],
+            "audience": ["new-parents", "tiny-list", "wine-club"],
+        },
+    )
 
 
 def user(number: int) -> str:
@@ -81,7 +96,7 @@ def segment_of(number: int, as_of: str) -> str:
     return segment
 
 
-def plant_ingest(workspace: Workspace) -> None:
+def ingested() -> Tables:
     rng = np.random.default_rng(1)
     types = ("view", "cart", "purchase")
     events = []
@@ -150,14 +165,10 @@ def plant_ingest(workspace: Workspace) -> None:
             *[("user_id is empty", f'{{"user": "", "item": "{HOSTILE}"}}')] * 3,
         )
     ]
-    publish(
-        workspace,
-        "ingest",
-        {"events": events, "ingested_files": files, "quarantine": refused},
-    )
+    return {"events": events, "ingested_files": files, "quarantine": refused}
 
 
-def plant_users(workspace: Workspace, as_of: str) -> None:
+def embedded(as_of: str) -> Tables:
     rng = np.random.default_rng(2)
     features = [
         {
@@ -175,9 +186,6 @@ def plant_users(workspace: Workspace, as_of: str) -> None:
         }
         for number in range(USERS)
     ]
-    publish(workspace, "sequence", {"user_features": features}, as_of=as_of)
-    if as_of == FIRST:
-        publish(workspace, "train", {"models": [model()]}, as_of=as_of)
     centres = np.random.default_rng(3).normal(size=(len(SEGMENTS), 8)) * 2
     ids = list(SEGMENTS)
     vectors = [
@@ -194,13 +202,7 @@ def plant_users(workspace: Workspace, as_of: str) -> None:
         }
         for number in range(USERS)
     ]
-    publish(
-        workspace,
-        "embed",
-        {"embeddings": vectors},
-        as_of=as_of,
-        producer={"model_version": [MODEL]},
-    )
+    return {"user_features": features, "embeddings": vectors}
 
 
 def model() -> dict[str, Any]:
@@ -224,7 +226,7 @@ def model() -> dict[str, Any]:
     }
 
 
-def plant_segments(workspace: Workspace, as_of: str) -> None:
+def segmented(as_of: str) -> Tables:
     members = [
         {
             "segmentation": "main",
@@ -269,13 +271,11 @@ def plant_segments(workspace: Workspace, as_of: str) -> None:
         for segment_id, name in SEGMENTS.items()
         if sizes[segment_id]
     ]
-    publish(
-        workspace,
-        "segment",
-        {"segments": segments, "segment_members": members, "segment_lineage": lineage(as_of)},
-        as_of=as_of,
-        producer={"segmentation": ["main"]},
-    )
+    return {
+        "segments": segments,
+        "segment_members": members,
+        "segment_lineage": lineage(as_of),
+    }
 
 
 def terms(*labels: str) -> list[dict[str, Any]]:
@@ -313,7 +313,7 @@ def lineage(as_of: str) -> list[dict[str, Any]]:
     ]
 
 
-def plant_audiences(workspace: Workspace, as_of: str) -> None:
+def expanded() -> Tables:
     audiences = [
         audience("new-parents", "published", "strong"),
         audience("wine-club", "published", "none"),
@@ -349,13 +349,7 @@ def plant_audiences(workspace: Workspace, as_of: str) -> None:
         for scorer, power in zip(("bag_logistic", "activity", "random"), powers, strict=True)
         for share in (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
     ]
-    publish(
-        workspace,
-        "expand",
-        {"audiences": audiences, "audience_members": members, "audience_curves": curves},
-        as_of=as_of,
-        producer={"audience": [a["audience"] for a in audiences]},
-    )
+    return {"audiences": audiences, "audience_members": members, "audience_curves": curves}
 
 
 def audience(name: str, status: str, verdict: str | None) -> dict[str, Any]:

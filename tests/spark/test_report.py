@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,10 +16,10 @@ from pyspark.sql import functions as F
 from kinsight.config import Settings
 from kinsight.errors import ConfigError, RefusedError
 from kinsight.report.data import ReportData, collect
+from kinsight.report.html import render
 from kinsight.report.job import run_report
 from kinsight.report.segmentation import discriminating_plane
 from kinsight.report.sources import Sources
-from kinsight.runs import StageSummary
 from kinsight.workspace import Workspace
 from tests.conftest import open_test_workspace
 from tests.spark.planted_shop import EVENTS, FIRST, HOSTILE, SECOND, USERS, plant_shop, segment_of
@@ -33,19 +34,14 @@ def shop(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Works
 
 
 @pytest.fixture(scope="module")
-def summary(shop: Workspace) -> StageSummary:
-    return run_report(shop, shop.as_of(SECOND))
-
-
-@pytest.fixture(scope="module")
-def page(summary: StageSummary) -> str:
-    return Path(summary.producer["report"][0]).read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
 def data(shop: Workspace) -> ReportData:
     run = shop.run("report", shop.as_of(SECOND), Settings())
     return collect(shop, Sources(run, shop.as_of(SECOND)))
+
+
+@pytest.fixture(scope="module")
+def page(data: ReportData) -> str:
+    return render(data, dt.datetime(2017, 11, 2, tzinfo=dt.timezone.utc))
 
 
 class Page(HTMLParser):
@@ -147,19 +143,6 @@ def test_a_refused_audience_says_what_was_expected_found_and_to_do(page: str) ->
     assert "strong signal" in text
 
 
-def test_the_run_is_recorded_with_the_file_and_what_it_read(
-    shop: Workspace, summary: StageSummary
-) -> None:
-    path = Path(summary.producer["report"][0])
-    record = shop.log.records()[-1]
-
-    assert path.name == f"report-{SECOND}.html"
-    assert [p.name for p in path.parent.iterdir()] == [path.name], "no temporary file stays"
-    assert (record.stage, record.status) == ("report", "succeeded")
-    assert record.outputs == {}
-    assert {"segments", "audiences", "events", "quarantine", "embeddings"} <= set(record.inputs)
-
-
 def test_only_events_of_the_window_before_the_date_are_counted(data: ReportData) -> None:
     assert data.quality.events["events"].sum() == EVENTS
     assert data.quality.types["events"].sum() == EVENTS
@@ -207,7 +190,11 @@ def test_the_map_places_a_sample_without_cold_customers(data: ReportData) -> Non
     assert "cold" not in set(places["segment_id"])
 
 
-def test_a_first_date_without_audiences_says_so_and_ignores_what_no_run_published(
+def test_the_same_data_make_the_same_page(data: ReportData, page: str) -> None:
+    assert render(data, dt.datetime(2017, 11, 2, tzinfo=dt.timezone.utc)) == page
+
+
+def test_a_first_date_is_reported_from_published_rows_with_words_for_what_is_missing(
     shop: Workspace,
 ) -> None:
     segments = shop.tables.read("segments").where(F.col("as_of") == F.lit(FIRST).cast("date"))
@@ -216,12 +203,23 @@ def test_a_first_date_without_audiences_says_so_and_ignores_what_no_run_publishe
     shop.tables.replace("segments", unpublished, key, "failed")
 
     summary = run_report(shop, shop.as_of(FIRST))
-    text = Page(Path(summary.producer["report"][0]).read_text(encoding="utf-8")).text
+    path = Path(summary.producer["report"][0])
+    record = shop.log.records()[-1]
+    text = Page(path.read_text(encoding="utf-8")).text
 
+    assert path.name == f"report-{FIRST}.html"
+    assert [p.name for p in path.parent.iterdir()] == [path.name], "no temporary file stays"
+    assert (record.stage, record.status, record.outputs) == ("report", "succeeded", {})
+    assert record.producer == {"report": [str(path)]}
+    assert set(record.inputs) == {
+        *("events", "ingested_files", "quarantine", "segments", "segment_lineage")
+    }
     assert "Baby Care · Weekend" in text
     assert "Half of a failed run" not in text
     assert "This is the first date of this segmentation" in text
     assert "No audience was made for this date" in text
+    assert "no vectors were published for this date" in text
+    assert "No histories were published for this date" in text
 
 
 def test_a_date_without_any_run_is_refused_before_a_file_is_written(

@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from kinsight.report.sources import Sources, empty, only, small
+from kinsight.runs import Publication
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,26 +37,24 @@ def collect_audiences(sources: Sources, segmentation: str | None) -> list[Audien
     """
     audiences = [
         audience
-        for version, names in sources.producers("audiences", "audience").items()
-        for audience in _of_version(sources, version, names, segmentation)
+        for found, names in sources.by_publication("audiences", "audience")
+        for audience in _of_publication(sources, found, names, segmentation)
     ]
     return sorted(audiences, key=lambda audience: str(audience.row["audience"]))
 
 
-def _of_version(
-    sources: Sources, version: int, names: list[str], segmentation: str | None
+def _of_publication(
+    sources: Sources, found: Publication, names: list[str], segmentation: str | None
 ) -> list[Audience]:
-    date = sources.as_of.date
-    keys = {"as_of": date, "audience": names}
-    found = sources.newest("audiences", as_of=date, producer={"audience": names[0]})
-    assert found is not None, "listed as a producer of the date"
-    rows = only(sources.run.read("audiences", version), keys).collect()
+    keys = {"as_of": sources.as_of.date, "audience": names}
+    rows = only(sources.run.read(found), keys).collect()
+    versions = found.record.outputs
     curves = members = empty("audience")
-    if "audience_curves" in found.record.outputs:
-        table = sources.run.read("audience_curves", found.record.outputs["audience_curves"])
+    if "audience_curves" in versions:
+        table = sources.run.read("audience_curves", versions["audience_curves"])
         curves = small(only(table, keys).orderBy("audience", "scorer", "share"))
-    if "audience_members" in found.record.outputs:
-        table = sources.run.read("audience_members", found.record.outputs["audience_members"])
+    if "audience_members" in versions:
+        table = sources.run.read("audience_members", versions["audience_members"])
         members = _member_counts(sources, only(table, keys), segmentation)
     return [
         Audience(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import kinsight
@@ -29,7 +30,7 @@ class ReportData:
         segmentations: One a segmentation of the date; by the first one, members of audiences are
             counted.
         audiences: One an audience of the date.
-        models: Rows of ``models`` whose vectors the segments and audiences rest on.
+        models: Rows of ``models`` whose vectors were published for the date.
         runs: The runs behind the date, oldest first.
     """
 
@@ -54,36 +55,34 @@ class ReportData:
 def collect(workspace: Workspace, sources: Sources) -> ReportData:
     """Read what a report shows; a stage without a publication leaves its part empty."""
     config = workspace.config
-    with sources.run.step("read the data's counts"):
-        quality = collect_quality(sources, config.sequence.lookback_days)
-    with sources.run.step("read segments"):
-        segmentations = collect_segmentations(sources, config.segment.name)
-    with sources.run.step("read audiences"):
-        main = segmentations[0].name if segmentations else None
-        audiences = collect_audiences(sources, main)
+    names = sources.names("segments", "segmentation")
+    names.sort(key=lambda name: name != config.segment.name)
+    main = names[0] if names else None
+    # Dozens of small queries: most of their time is planning, which threads overlap.
+    with sources.run.step("read what the stages published"), ThreadPoolExecutor(4) as pool:
+        quality = pool.submit(collect_quality, sources, config.sequence.lookback_days)
+        segmentations = pool.submit(collect_segmentations, sources, names)
+        audiences = pool.submit(collect_audiences, sources, main)
+        models = pool.submit(_models, sources)
     return ReportData(
         shop=config.shop,
         as_of=sources.as_of,
         lookback_days=config.sequence.lookback_days,
         minimum_events=config.segment.minimum_events,
         version=kinsight.__version__,
-        quality=quality,
-        segmentations=segmentations,
-        audiences=audiences,
-        models=_models(sources, segmentations, audiences),
+        quality=quality.result(),
+        segmentations=segmentations.result(),
+        audiences=audiences.result(),
+        models=models.result(),
         runs=sources.runs_behind(),
     )
 
 
-def _models(
-    sources: Sources, segmentations: list[Segmentation], audiences: list[Audience]
-) -> list[dict[str, Any]]:
-    used = {row["model_version"] for s in segmentations for row in s.segments}
-    used |= {audience.row["model_version"] for audience in audiences}
+def _models(sources: Sources) -> list[dict[str, Any]]:
+    """The models whose vectors were published for the date."""
     found = sources.newest("models", not_after=sources.as_of.date)
+    used = sources.names("embeddings", "model_version")
     if found is None or not used:
         return []
-    rows = only(sources.run.read(found), {"model_version": sorted(used)}).collect()
-    return sorted(
-        (row.asDict(recursive=True) for row in rows), key=lambda row: str(row["model_version"])
-    )
+    rows = only(sources.run.read(found), {"model_version": used}).orderBy("model_version")
+    return [row.asDict(recursive=True) for row in rows.collect()]

@@ -31,7 +31,7 @@ class Table:
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
-    caption: str = ""
+    caption: str
 
     @property
     def headings(self) -> list[tuple[str, bool]]:

@@ -6,9 +6,8 @@ import dataclasses
 import datetime as dt
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from kinsight.report.sources import Sources, empty, small
@@ -119,18 +118,17 @@ def _daily_events(sources: Sources, lookback_days: int) -> pd.DataFrame:
         & (F.col("event_time") < F.lit(until.instant))
     )
     day = F.to_date(F.from_utc_timestamp("event_time", until.timezone)).alias("day")
-    counts = window.groupBy(day, "event_type").agg(F.count("*").alias("events")).persist()
-    by_type = counts.groupBy("event_type").agg(F.sum("events").alias("events"))
-    top = [
-        r[0] for r in by_type.orderBy(F.desc("events"), "event_type").limit(MAXIMUM_TYPES).collect()
-    ]
-    kept = F.when(F.col("event_type").isin(top), F.col("event_type")).otherwise(OTHER_TYPES)
-    daily = counts.groupBy("day", kept.alias("event_type")).agg(F.sum("events").alias("events"))
-    frame = small(daily)
-    counts.unpersist()
-    kinds = pd.Categorical(frame["event_type"], [*top, OTHER_TYPES])
-    ordered: pd.DataFrame = frame.iloc[np.lexsort((frame["day"], kinds.codes))]
-    return ordered
+    counts = window.groupBy(day, "event_type").agg(F.count("*").alias("events"))
+    totals = counts.withColumn("total", F.sum("events").over(Window.partitionBy("event_type")))
+    order = Window.orderBy(F.desc("total"), "event_type")
+    ranked = totals.withColumn("place", F.dense_rank().over(order))
+    rare = F.col("place") > MAXIMUM_TYPES
+    folded = ranked.groupBy(
+        F.when(rare, MAXIMUM_TYPES + 1).otherwise(F.col("place")).alias("place"),
+        F.when(rare, OTHER_TYPES).otherwise(F.col("event_type")).alias("event_type"),
+        "day",
+    ).agg(F.sum("events").alias("events"))
+    return small(folded.orderBy("place", "day").select("day", "event_type", "events"))
 
 
 def _by_period(daily: pd.DataFrame) -> tuple[pd.DataFrame, str]:

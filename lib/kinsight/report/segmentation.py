@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,12 +44,10 @@ class Segmentation:
     map: pd.DataFrame
 
 
-def collect_segmentations(sources: Sources, main: str) -> list[Segmentation]:
-    """All segmentations published for the date: the main one first, then by name."""
-    versions = sources.producers("segments", "segmentation")
-    names = sorted(name for names in versions.values() for name in names)
-    names.sort(key=lambda name: name != main)
-    return [_collect(sources, name) for name in names]
+def collect_segmentations(sources: Sources, names: Sequence[str]) -> list[Segmentation]:
+    """Segmentations of the date that have segments, in the order of the names given."""
+    collected = (_collect(sources, name) for name in names)
+    return [segmentation for segmentation in collected if segmentation.segments]
 
 
 def _collect(sources: Sources, name: str) -> Segmentation:
@@ -65,9 +64,7 @@ def _collect(sources: Sources, name: str) -> Segmentation:
         previous_names=_names(sources, before, name) if before else {},
         movement=_movement(sources, found, before, name),
         lineage=lineage,
-        map=_map(sources, found, name, segments[0]["model_version"])
-        if segments
-        else empty(*MAP_COLUMNS),
+        map=_map(sources, found, name, segments),
     )
 
 
@@ -117,9 +114,12 @@ def _movement(
     return small(counts.agg(F.count("*").alias("users")).orderBy("previous", "now"))
 
 
-def _map(sources: Sources, found: Publication, name: str, model_version: str) -> pd.DataFrame:
+def _map(
+    sources: Sources, found: Publication, name: str, segments: list[dict[str, Any]]
+) -> pd.DataFrame:
     """Two-dimensional places of a sample of customers, drawn by a hash of their id."""
     date = sources.as_of.date
+    model_version = segments[0]["model_version"] if segments else ""
     embedded = sources.newest("embeddings", as_of=date, producer={"model_version": model_version})
     if embedded is None:
         return empty(*MAP_COLUMNS)

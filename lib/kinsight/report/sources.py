@@ -63,25 +63,30 @@ class Sources:
         found = self.newest(table, as_of=self.as_of.date)
         return None if found is None else only(self.run.read(found), {"as_of": self.as_of.date})
 
-    def producers(self, table: str, key: str) -> dict[int, list[str]]:
-        """Version of a table to the producers whose newest publication for the date it is.
+    def names(self, table: str, key: str) -> list[str]:
+        """What was produced for the date in a table, sorted.
 
         Args:
             table: Such as ``audiences``.
             key: Producer key, such as ``audience``.
         """
-        names = {
-            name
-            for record in self.of_date("succeeded")
-            if table in record.outputs
-            for name in record.producer.get(key, [])
-        }
-        by_version: dict[int, list[str]] = {}
-        for name in sorted(names):
-            found = self.newest(table, as_of=self.as_of.date, producer={key: name})
-            if found is not None:
-                by_version.setdefault(found.version, []).append(name)
-        return dict(sorted(by_version.items()))
+        return sorted(
+            {
+                name
+                for record in self.of_date("succeeded")
+                if table in record.outputs
+                for name in record.producer.get(key, [])
+            }
+        )
+
+    def by_publication(self, table: str, key: str) -> list[tuple[Publication, list[str]]]:
+        """Each publication that is the newest of at least one name, with those names."""
+        found: dict[str, tuple[Publication, list[str]]] = {}
+        for name in self.names(table, key):
+            newest = self.newest(table, as_of=self.as_of.date, producer={key: name})
+            if newest is not None:
+                found.setdefault(newest.record.run_id, (newest, []))[1].append(name)
+        return list(found.values())
 
     def _ingest_record(self, latest_input: bool) -> RunRecord | None:
         """The ingest whose events the date's histories were made from; else the newest."""

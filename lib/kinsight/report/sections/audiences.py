@@ -164,7 +164,7 @@ def _curve(name: str, curves: pd.DataFrame) -> Figure:
         drawn.drop(columns=["reach", "lift"]),
         title="How far it can be trusted",
         note="Part of the seeds was hidden and looked for again. The higher the line, the more of "
-        "them are found in a small audience. The band is the 95 % interval. A line no higher than "
+        "them are found in a small audience. The band is the 95% interval. A line no higher than "
         "that of the most active customers says that the seeds are merely active.",
         alt=f"Curve of {name}: the top {percent(middle['share'])} of customers hold "
         f"{percent(middle['recall'])} of the hidden seeds.",
@@ -174,7 +174,7 @@ def _curve(name: str, curves: pd.DataFrame) -> Figure:
                 "#Share taken",
                 "#Customers",
                 "#Hidden seeds found",
-                "#95 % interval",
+                "#95% interval",
                 "#Lift",
             ],
             rows,

@@ -158,7 +158,7 @@ def _card(segment: dict[str, Any]) -> dict[str, Any]:
         "share": percent(segment["share"]),
         "description": segment["description"],
         "terms": [
-            (title, _terms(segment[field]))
+            (title, _terms(segment, title, field))
             for title, field in (
                 ("Categories", "top_categories"),
                 ("Brands", "top_brands"),
@@ -173,7 +173,7 @@ def _card(segment: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _terms(terms: list[dict[str, Any]]) -> Table:
+def _terms(segment: dict[str, Any], title: str, field: str) -> Table:
     rows = [
         [
             term["label"] or term["token"],
@@ -182,9 +182,10 @@ def _terms(terms: list[dict[str, Any]]) -> Table:
             percent(term["share"]),
             percent(term["base_share"]),
         ]
-        for term in terms[:TOP_TERMS]
+        for term in segment[field][:TOP_TERMS]
     ]
-    return Table(["", "#Lift", "#Checked", "#Here", "#All"], rows)
+    columns = [title, "#Lift", "#Checked", "#Here", "#All"]
+    return Table(columns, rows, f"{title} of {segment['name']}")
 
 
 def _profile(segment: dict[str, Any]) -> Figure | None:

@@ -4,10 +4,11 @@
 (() => {
   const hint = document.createElement("div");
   hint.className = "hint";
+  hint.hidden = true;
   hint.setAttribute("aria-hidden", "true");
   document.body.append(hint);
   document.addEventListener("pointermove", (event) => {
-    const mark = event.target.closest("svg.chart path[aria-label]");
+    const mark = event.target.closest?.("svg.chart path[aria-label]");
     hint.hidden = !mark;
     if (!mark) return;
     hint.textContent = mark.getAttribute("aria-label");
