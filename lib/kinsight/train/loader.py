@@ -11,7 +11,6 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
-from urllib.parse import unquote
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +57,7 @@ class SequenceLoader:
     """Reads the sequences of one date, split into training and held-out users.
 
     Args:
-        files: Parquet files of the snapshot as Spark names them: URLs, percent-encoded.
+        files: Parquet files of the snapshot, as ``inputFiles`` of a Delta table names them.
         minimum_length: Users with fewer events are left out.
         held_out_share: Share of the users kept aside, by a hash of their id; lowered where it
             would exceed HELD_OUT_USERS.
@@ -183,21 +182,23 @@ class SequenceLoader:
 
 
 def readable_url(file: str) -> str:
-    """A file's URL as petastorm reads it: not percent-encoded.
+    """A file's URL as petastorm reads it.
+
+    Delta names files as they are on disk, and petastorm takes them so: ``%41`` in a name is no
+    ``A`` to either, so nothing is decoded here.
 
     Raises:
         ConfigError: If the path holds ``#`` or ``?``, where petastorm would cut it off.
     """
-    url = unquote(file)
-    if "#" in url or "?" in url:
+    if "#" in file or "?" in file:
         raise ConfigError(
             "The sequences lie under a path that petastorm cannot read.",
             expected="tables.path without `#` and `?`",
-            found=url,
+            found=file,
             to_do="move the tables to another folder",
         )
-    scheme, _, path = url.partition(":")
-    return f"file:///{path.lstrip('/')}" if scheme == "file" else url
+    scheme, _, path = file.partition(":")
+    return f"file:///{path.lstrip('/')}" if scheme == "file" else file
 
 
 def _part_number(url: str) -> tuple[int, str]:
