@@ -123,7 +123,8 @@ def _write_parquet_once(frame: pd.DataFrame, path: Path) -> None:
     """Keep a file that exists, so that a second demo finds no changed file."""
     if not path.exists():
         partial = path.with_suffix(".partial")
-        frame.to_parquet(partial, index=False)
+        # Spark reads no nanoseconds from Parquet.
+        frame.to_parquet(partial, index=False, coerce_timestamps="us")
         partial.rename(path)
 
 
