@@ -292,9 +292,9 @@ class SegmentConfig(Settings):
 
     name: Name = Field("main", description="Name of the segmentation.")
     input: Literal["embedding", "bags", "both"] = Field(
-        "embedding",
+        "bags",
         description="What users are grouped by: the encoder's vectors, their user_bags (deepest "
-        "category level), or both, weighing the same.",
+        "category level, or items where there is none), or both, weighing the same.",
     )
     segments: int = Field(10, ge=2, le=1_000, description="Number of segments, cold aside.")
     minimum_events: int = Field(3, ge=1, description="Users with fewer events are cold.")
