@@ -14,7 +14,6 @@ from typing import Annotated
 import click
 import typer
 from rich.console import Console
-from rich.table import Table
 
 import kinsight
 from kinsight.config import KinsightConfig, load_config
@@ -23,6 +22,7 @@ from kinsight.errors import KinsightError, RefusedError
 from kinsight.progress import Progress
 from kinsight.runs import StageSummary
 from kinsight.spark import build_session
+from kinsight.summary import print_results, print_stages
 from kinsight.workspace import Workspace
 
 EXIT_CODES = "Exit codes: 0 done, 1 failure, 2 wrong usage or configuration, 3 refused by a gate."
@@ -222,9 +222,7 @@ def demo(
     """A year of a real grocer: two dates, segments, three audiences, a report."""
     from kinsight.demo import run_demo
 
-    console = Console(highlight=False)
-    config_file = run_demo(folder, Progress(quiet=quiet), lambda s: print_summary(console, s))
-    console.print(f"Configuration  {config_file}")
+    run_demo(folder, Progress(quiet=quiet), Console(highlight=False))
 
 
 def _run(config_file: Path, as_of: str, quiet: bool, stage: Stage) -> None:
@@ -238,19 +236,30 @@ def _run(config_file: Path, as_of: str, quiet: bool, stage: Stage) -> None:
     progress = Progress(quiet=quiet)
     with progress.step("starting Spark"):
         spark = build_session(config.spark)
+    workspace = Workspace.open(spark, config, progress)
+    console = Console(highlight=False)
     summaries: list[StageSummary] = []
     try:
-        summaries.extend(stage(Workspace.open(spark, config, progress), date))
+        summaries.extend(stage(workspace, date))
     finally:
         if summaries:
-            print_summary(Console(highlight=False), summaries)
-    refused = sum(s.counts.get("audiences_refused", 0) for s in summaries)
+            print_stages(console, summaries)
+            print_results(console, workspace, date, summaries)
+    refuse_if_audiences_were(summaries)
+
+
+def refuse_if_audiences_were(summaries: Sequence[StageSummary]) -> None:
+    """End with the exit code of a gate where single audiences were refused.
+
+    Raises:
+        RefusedError: Naming how many; why is among the warnings and in table audiences.
+    """
+    refused = sum(summary.counts.get("audiences_refused", 0) for summary in summaries)
     if refused:
-        reasons = [w for s in summaries if s.stage == "expand" for w in s.warnings]
         raise RefusedError(
-            f"{refused} audience{'s were' if refused > 1 else ' was'} refused; all else is "
-            "published.",
-            found=" | ".join(reasons),
+            "Not every audience could be expanded; all else is published.",
+            expected="seed lists that pass their gates",
+            found=f"{refused} refused, see the warnings above and table audiences",
             to_do="mend the seed lists, then run `kinsight expand` again",
         )
 
@@ -279,23 +288,6 @@ def check_root(config: KinsightConfig) -> None:
             found=f"{error.strerror}: {error.filename or root}",
             to_do="change its permissions or `tables.path` in the configuration",
         ) from None
-
-
-def print_summary(console: Console, summaries: Sequence[StageSummary]) -> None:
-    """Print one line a stage: rows, seconds, what a person should know."""
-    table = Table(title="Summary", title_justify="left", show_edge=False, pad_edge=False)
-    for column in ("stage", "as of", "seconds", "what it did"):
-        table.add_column(column, justify="right" if column == "seconds" else "left")
-    for summary in summaries:
-        facts = [f"{key.replace('_', ' ')} {value:,}" for key, value in summary.counts.items()]
-        facts += [f"{key.replace('_', ' ')} {value:.3g}" for key, value in summary.metrics.items()]
-        table.add_row(
-            summary.stage,
-            str(summary.as_of or ""),
-            f"{summary.seconds:.1f}",
-            ", ".join(facts),
-        )
-    console.print(table)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import datetime as dt
 import importlib.util
 import shutil
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
+from rich.console import Console
 
 from kinsight.config import load_config
 from kinsight.errors import EnvironmentProblem
@@ -20,17 +20,15 @@ from kinsight.hashing import hash_fractions
 from kinsight.pipeline import run_pipeline
 from kinsight.progress import Progress
 from kinsight.resources import resource
-from kinsight.runs import StageSummary
 from kinsight.spark import build_session
+from kinsight.summary import print_results, print_stages
 from kinsight.workspace import Workspace
 
 DATES = (dt.date(2017, 9, 30), dt.date(2017, 10, 30))
 CAMPAIGN = 18
 
 
-def run_demo(
-    folder: Path, progress: Progress, show: Callable[[Sequence[StageSummary]], None]
-) -> Path:
+def run_demo(folder: Path, progress: Progress, console: Console) -> None:
     """Prepare the data, run both dates, and show each date's summary.
 
     The second date finds one more month of files, as a nightly run would.
@@ -38,10 +36,7 @@ def run_demo(
     Args:
         folder: Where everything goes; sources are rewritten, tables are kept.
         progress: Where steps are shown.
-        show: Called with the summaries of each date.
-
-    Returns:
-        The path of the configuration, for further runs.
+        console: Where each date's summary is printed.
     """
     folder = folder.resolve()
     data = data_folder()
@@ -52,8 +47,14 @@ def run_demo(
         workspace = Workspace.open(build_session(config.spark), config, progress)
     for date in DATES:
         add_transactions(folder, data, date)
-        show(list(run_pipeline(workspace, workspace.as_of(date))))
-    return config_file
+        as_of = workspace.as_of(date)
+        summaries = list(run_pipeline(workspace, as_of))
+        print_stages(console, summaries)
+        print_results(console, workspace, as_of, summaries)
+    console.print(f"Tables  {config.tables.path}", soft_wrap=True)
+    console.print(
+        f"Again   kinsight run --config {config_file} --as-of {DATES[-1]}", soft_wrap=True
+    )
 
 
 def data_folder() -> Path:
