@@ -1,0 +1,97 @@
+"""Names, formats and headers of source files, without opening any."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from kinsight.config import EventSourceConfig
+from kinsight.errors import ConfigError
+from kinsight.ingest.files import SourceFile, common_format, file_format
+from kinsight.ingest.inventory import Inventory, KnownFile
+from kinsight.ingest.layouts import Probe, csv_options, group_layouts, header_names
+
+FILE = SourceFile(
+    kind="events",
+    source="log",
+    path="/data/a.csv",
+    location="file:/data/a.csv",
+    uri="file:/data/a.csv",
+    size=10,
+    modified_milliseconds=1_700_000_000_123,
+)
+
+
+def source(**settings: object) -> EventSourceConfig:
+    return EventSourceConfig.model_validate({"name": "log", "path": "/data"} | settings)
+
+
+def header(line: str, path: str = "a.csv", **options: str) -> tuple[str, ...]:
+    return header_names(line, csv_options(source(options=options), path))
+
+
+def test_a_file_id_begins_with_the_time_of_modification() -> None:
+    assert FILE.id.startswith("20231114T221320-")
+    assert len(FILE.id) == 32  # Delta keeps the first 32 characters as statistics
+
+
+@pytest.mark.parametrize(
+    "change", [{"source": "x"}, {"path": "/b"}, {"size": 11}, {"modified_milliseconds": 5}]
+)
+def test_a_file_id_changes_with_source_path_size_and_time(change: dict[str, object]) -> None:
+    assert dataclasses.replace(FILE, **change).id != FILE.id  # type: ignore[arg-type]  # as given
+    assert dataclasses.replace(FILE, uri="file:///data/a.csv").id == FILE.id
+
+
+@pytest.mark.parametrize(
+    ("path", "fmt"),
+    [
+        ("/d/a.csv", "csv"),
+        ("/d/a.CSV.gz", "csv"),
+        ("/d/a.tsv", "csv"),
+        ("/d/part-0.snappy.parquet", "parquet"),
+        ("/d/notes.md", None),
+    ],
+)
+def test_the_ending_tells_the_format(path: str, fmt: str | None) -> None:
+    assert file_format(path) == fmt
+
+
+def test_mixed_endings_need_a_format() -> None:
+    files = [FILE, dataclasses.replace(FILE, path="/data/README.md")]
+    with pytest.raises(ConfigError, match=r"README\.md"):
+        common_format(source(), files)
+    assert common_format(source(format="csv"), files) == "csv"
+
+
+def test_header_names_may_be_quoted_padded_and_absent() -> None:
+    assert header('user,"at, UTC", x ') == ("user", "at, UTC", "x")
+    assert header("user;at", sep=";") == ("user", "at")
+    assert header("user||at", delimiter="||") == ("user", "at")
+    assert header("user\tat", path="a.tsv.gz") == ("user", "at")
+    assert header(",user") == ("_c0", "user")
+    assert header("u1,2024-01-01", header="false") == ("_c0", "_c1")
+
+
+def test_files_are_grouped_by_their_columns_and_empty_ones_are_in_no_group() -> None:
+    files = [dataclasses.replace(FILE, path=f"/data/{name}.csv") for name in "abcd"]
+    signatures = [("user", "at"), ("at", "user"), ("user", "at"), ()]
+    probes = [Probe(file, signature) for file, signature in zip(files, signatures, strict=True)]
+    layouts = group_layouts(source(), probes)
+    assert [[f.path for f in layout.files] for layout in layouts] == [
+        ["/data/a.csv", "/data/c.csv"],
+        ["/data/b.csv"],
+    ]
+
+
+def test_a_changed_file_replaces_its_earlier_state_and_those_of_a_renamed_source() -> None:
+    known = [
+        KnownFile("same", "events", "log", "/data/a.csv"),
+        KnownFile("other file", "events", "log", "/data/b.csv"),
+        KnownFile("other kind", "items", "log", "/data/a.csv"),
+        KnownFile("other source", "events", "also", "/data/a.csv"),
+        KnownFile("old name", "events", "gone", "/data/a.csv"),
+    ]
+    inventory = Inventory(known=known, new={}, unchanged=0, stale={})
+    assert inventory.replaced_by([FILE], ["log", "also"]) == ["same", "old name"]
