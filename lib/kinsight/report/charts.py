@@ -17,7 +17,7 @@ AnyChart = alt.Chart | alt.LayerChart | alt.FacetChart
 
 STEP = 28  # pixels a row of bars or cells
 NARROW = 480  # pixels; drawings for phones are narrower
-LABEL_LIMIT = 190  # pixels a category label
+LABEL_SHARE = 0.34  # of the width that category labels may take
 NARROWEST_TEXT_CELL = 34  # pixels that "100%" needs
 RATIO_LIMIT = 2.0  # log2: ratios are drawn from a quarter to four times
 
@@ -102,7 +102,7 @@ def history_lengths(frame: pd.DataFrame, width: int) -> AnyChart:
     """
     frame = _described(frame, [f"{r.users:,} with {r.history} events" for r in frame.itertuples()])
     frame["text"] = [f"{n:,}" for n in frame["users"]]
-    return _finish(_bars(frame, "history", "users", color=BLUE), width)
+    return _finish(_bars(frame, "history", "users", width), width)
 
 
 def segment_sizes(frame: pd.DataFrame, width: int) -> AnyChart:
@@ -116,7 +116,7 @@ def segment_sizes(frame: pd.DataFrame, width: int) -> AnyChart:
         frame, [f"{r.segment}: {r.size:,} ({r.share:.1%})" for r in frame.itertuples(index=False)]
     )
     frame["text"] = [f"{share:.1%}" for share in frame["share"]]
-    return _finish(_bars(frame, "segment", "share", color=BLUE), width)
+    return _finish(_bars(frame, "segment", "share", width), width)
 
 
 def profile(frame: pd.DataFrame, width: int) -> AnyChart:
@@ -134,7 +134,7 @@ def profile(frame: pd.DataFrame, width: int) -> AnyChart:
         .mark_bar(height=14)
         .encode(
             x=alt.X("drawn:Q", title=None, scale=limits, axis=_RATIO_AXIS),
-            y=_category("feature"),
+            y=_category("feature", width),
             color=alt.condition("datum.drawn < 0", alt.value(VERMILION), alt.value(BLUE)),
             description="description:N",
         )
@@ -158,7 +158,7 @@ def feature_heatmap(frame: pd.DataFrame, width: int) -> AnyChart:
         .mark_rect(stroke=PAPER, strokeWidth=2)
         .encode(
             x=_column("feature", width),
-            y=_category("segment"),
+            y=_category("segment", width),
             color=alt.Color(
                 "side:N",
                 scale=alt.Scale(domain=["above", "below"], range=[BLUE, VERMILION]),
@@ -194,7 +194,7 @@ def movement_matrix(frame: pd.DataFrame, width: int) -> AnyChart:
         .mark_rect(stroke=PAPER, strokeWidth=2, color=BLUE)
         .encode(
             x=_column("now", width),
-            y=_category("previous"),
+            y=_category("previous", width),
             opacity=alt.Opacity(
                 "share:Q", scale=alt.Scale(domain=[0, 1], range=[0.04, 0.75]), legend=None
             ),
@@ -230,8 +230,8 @@ def segment_map(frame: pd.DataFrame, width: int) -> AnyChart:
     centres = frame.groupby(["segment", "short"], sort=False)[["x", "y"]].median().reset_index()
     centres = _described(centres, list(centres["segment"]))
     base = alt.Chart(centres).encode(x=x, y=y, description="description:N")
-    discs = base.mark_circle(size=520, color=PAPER, opacity=0.9, stroke=INK, strokeWidth=1)
-    labels = base.mark_text(fontWeight="bold", aria=False).encode(text="short:N")
+    discs = base.mark_circle(size=420, color=PAPER, opacity=0.9, stroke=INK, strokeWidth=1)
+    labels = base.mark_text(fontWeight="bold", fontSize=11, aria=False).encode(text="short:N")
     return _finish(alt.layer(points, discs, labels), width, height=round(width * 0.62))
 
 
@@ -320,19 +320,19 @@ def audience_origin(frame: pd.DataFrame, width: int) -> AnyChart:
             for r in frame.itertuples()
         ],
     )
-    base = alt.Chart(frame).encode(y=_category("segment"), description="description:N")
+    base = alt.Chart(frame).encode(y=_category("segment", width), description="description:N")
     x = alt.X("share:Q", title=None, axis=alt.Axis(format="~%", tickCount=4))
     bars = base.mark_bar(height=14, color=BLUE).encode(x=x)
     ticks = base.mark_tick(color=INK, thickness=2, height=20).encode(x="base_share:Q")
     return _finish(alt.layer(bars, ticks), width)
 
 
-def _bars(frame: pd.DataFrame, category: str, value: str, color: str) -> AnyChart:
+def _bars(frame: pd.DataFrame, category: str, value: str, width: int) -> AnyChart:
     """Horizontal bars with their value written at the end."""
     room = alt.Scale(domain=[0, float(frame[value].max()) * 1.18 or 1.0])
     x = alt.X(f"{value}:Q", axis=None, scale=room)
-    base = alt.Chart(frame).encode(x=x, y=_category(category))
-    bars = base.mark_bar(height=18, color=color)
+    base = alt.Chart(frame).encode(x=x, y=_category(category, width))
+    bars = base.mark_bar(height=18, color=BLUE)
     text = base.mark_text(align="left", dx=6, aria=False).encode(text="text:N")
     return alt.layer(bars.encode(description="description:N"), text)
 
@@ -341,20 +341,20 @@ def _with_cell_text(
     cells: alt.Chart, frame: pd.DataFrame, column: str, row: str, width: int
 ) -> AnyChart:
     """Write the numbers into the cells where they are wide enough to hold them."""
-    room = width - min(LABEL_LIMIT, 8 * max(len(label) for label in frame[row]))
+    room = width - min(LABEL_SHARE * width, 8 * max(len(label) for label in frame[row]))
     if room / frame[column].nunique() < NARROWEST_TEXT_CELL:
         return cells
     text = (
         alt.Chart(frame)
         .mark_text(fontSize=11, aria=False)
-        .encode(x=_column(column, width), y=_category(row), text="text:N")
+        .encode(x=_column(column, width), y=_category(row, width), text="text:N")
     )
     return alt.layer(cells, text)
 
 
-def _category(field: str) -> alt.Y:
+def _category(field: str, width: int) -> alt.Y:
     """A discrete vertical axis in the order of the frame."""
-    axis = alt.Axis(grid=False, labelLimit=LABEL_LIMIT, labelColor=INK)
+    axis = alt.Axis(grid=False, labelLimit=LABEL_SHARE * width, labelColor=INK)
     return alt.Y(f"{field}:N", sort=None, title=None, axis=axis, scale=alt.Scale(padding=0))
 
 

@@ -84,6 +84,7 @@ def _map(segmentation: Segmentation) -> Figure:
     )
     order = {s["segment_id"]: i for i, s in enumerate(segmentation.segments)}
     placed = placed.sort_values("segment_id", key=lambda ids: ids.map(order), kind="stable")
+    placed = placed[_is_inner(placed["x"]) & _is_inner(placed["y"])]
     centres = placed.groupby("segment_id", sort=False).agg(
         n=("x", "size"), x=("x", "median"), y=("y", "median")
     )
@@ -98,7 +99,7 @@ def _map(segmentation: Segmentation) -> Figure:
         note=f"A sample of {plural(len(placed), 'customer')}. Points lie near each other where "
         "customers behave alike; the label stands at the middle of a segment. The two directions "
         "are those in which the segments differ most, so segments that overlap here may still "
-        "differ in others.",
+        "differ in others. The outermost points are left out.",
         alt=f"Points of {plural(len(placed), 'customer')} in {plural(len(rows), 'segment')}.",
         table=Table(
             ["Segment", "Id", "#Customers drawn", "#Middle, across", "#Middle, up"],
@@ -106,6 +107,11 @@ def _map(segmentation: Segmentation) -> Figure:
             "Where the segments lie on the map",
         ),
     )
+
+
+def _is_inner(places: pd.Series[float]) -> pd.Series[bool]:
+    """Whether a place lies in the middle 98%: a few far points would press all others together."""
+    return places.between(places.quantile(0.01), places.quantile(0.99))
 
 
 def _heatmap(segments: list[dict[str, Any]]) -> Figure | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kinsight.report.data import ReportData
+from kinsight.report.segmentation import Segmentation
 from kinsight.report.words import count, day, listing, percent, plural
 
 
@@ -49,8 +50,9 @@ def _sentences(data: ReportData, published: int, refused: int) -> list[str]:
         )
     for segmentation in data.segmentations:
         largest = segmentation.segments[0]
+        which = f"In “{segmentation.name}” they" if len(data.segmentations) > 1 else "They"
         sentences.append(
-            f"They form {plural(len(segmentation.segments), 'segment')}; the largest is "
+            f"{which} form {plural(len(segmentation.segments), 'segment')}; the largest is "
             f"“{largest['name']}” with {percent(largest['share'])} of customers."
         )
         sentences += _movement(segmentation)
@@ -69,7 +71,7 @@ def _sentences(data: ReportData, published: int, refused: int) -> list[str]:
     return sentences
 
 
-def _movement(segmentation: Any) -> list[str]:
+def _movement(segmentation: Segmentation) -> list[str]:
     moves = segmentation.movement.dropna(subset=["previous", "now"])
     known = int(moves["users"].sum()) if len(moves) else 0
     if not known:
