@@ -22,7 +22,7 @@ from kinsight.errors import KinsightError, RefusedError
 from kinsight.progress import Progress
 from kinsight.runs import StageSummary
 from kinsight.spark import build_session
-from kinsight.summary import print_results, print_stages
+from kinsight.summary import print_results, print_stages, screen
 from kinsight.workspace import Workspace
 
 EXIT_CODES = "Exit codes: 0 done, 1 failure, 2 wrong usage or configuration, 3 refused by a gate."
@@ -222,7 +222,7 @@ def demo(
     """A year of a real grocer: two dates, segments, three audiences, a report."""
     from kinsight.demo import run_demo
 
-    run_demo(folder, Progress(quiet=quiet), Console(highlight=False))
+    run_demo(folder, Progress(quiet=quiet), screen())
 
 
 def _run(config_file: Path, as_of: str, quiet: bool, stage: Stage) -> None:
@@ -237,7 +237,7 @@ def _run(config_file: Path, as_of: str, quiet: bool, stage: Stage) -> None:
     with progress.step("starting Spark"):
         spark = build_session(config.spark)
     workspace = Workspace.open(spark, config, progress)
-    console = Console(highlight=False)
+    console = screen()
     summaries: list[StageSummary] = []
     try:
         summaries.extend(stage(workspace, date))

@@ -16,6 +16,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from kinsight import config
+from kinsight.encoders.registry import ENCODERS
+from kinsight.expand.definition import AudienceDefinition, SeedSource, TruthSource, UserSource
+from kinsight.objectives.registry import OBJECTIVES
 from kinsight.tables import table_ddl, table_names
 
 _MADE = "<!-- Made by `python -m kinsight.reference docs`; edit the code, not this page. -->\n"
@@ -34,6 +37,12 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("expand", config.ExpandConfig),
     ("expand.sizes", config.SizesConfig),
     ("report", config.ReportConfig),
+    *((f"train.encoder: {name}", ENCODERS[name].options_type) for name in sorted(ENCODERS)),
+    *((f"train.objective: {name}", OBJECTIVES[name].options_type) for name in sorted(OBJECTIVES)),
+    ("audience file", AudienceDefinition),
+    ("audience file: seeds", SeedSource),
+    ("audience file: eligible, suppress", UserSource),
+    ("audience file: truth", TruthSource),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from pyspark.sql import functions as F
@@ -12,16 +13,23 @@ from kinsight.dates import AsOf
 from kinsight.runs import StageSummary
 from kinsight.workspace import Workspace
 
+FILE_WIDTH = 120
+
+
+def screen() -> Console:
+    """Standard output; wide lines where it is a file, whose width nobody told."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
+
 
 def print_stages(console: Console, summaries: Sequence[StageSummary]) -> None:
     """One line a stage: seconds and what it counted and measured."""
     table = _table("Stages", "stage", "as of", "seconds", "what it did")
     for summary in summaries:
-        # Figures of single audiences stand in their own table.
+        # Figures of single audiences stand in their own table, rows of tables in table runs.
         facts = [
             f"{_words(name)} {value:,}"
             for name, value in summary.counts.items()
-            if value and "." not in name
+            if value and "." not in name and not name.endswith("_rows")
         ]
         facts += [
             f"{_words(name)} {value:.3g}"

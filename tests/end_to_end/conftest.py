@@ -10,12 +10,14 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from kinsight.cli import main
 from kinsight.config import load_config
 from kinsight.progress import Progress
 from kinsight.workspace import Workspace
+from tests.comparison import differences_of
 from tests.shop import Shop, make_shop
 
 AS_OF, NEXT = "2024-03-01", "2024-03-15"
@@ -61,7 +63,7 @@ def write_config(folder: Path, shop: Shop, **sections: Any) -> Path:
         "train": {
             "epochs": 4,
             "minimum_users": 50,
-            "encoder": {"name": "transformer", "dimension": 16, "layers": 1},
+            "encoder": {"name": "transformer", "width": 16, "layers": 1},
         },
         "segment": {"segments": 4, "minimum_share": 0.05, "maximum_share": 0.5},
         "expand": {"folder": "./audiences"},
@@ -86,6 +88,24 @@ def healthy(spark: SparkSession, shop_folder: Path) -> Path:
         main(["run", "--config", str(config), "--as-of", AS_OF, "--quiet"])
     assert caught.value.code == 0
     return config
+
+
+RUN_TIMES = {
+    *("run_id", "ingested_at", "quarantined_at", "created_at"),
+    *("artifact_path", "training_table_version"),
+}
+"""Columns that tell when and where a run was, not what it found."""
+
+
+def differences(left: DataFrame, right: DataFrame) -> list[str]:
+    """Rows of one table that only one of two states holds, run ids and times aside."""
+    return differences_of(_without_times(left), _without_times(right), RUN_TIMES)
+
+
+def _without_times(rows: DataFrame) -> DataFrame:
+    if "scorers" not in rows.columns:
+        return rows
+    return rows.withColumn("scorers", F.transform("scorers", lambda s: s.dropFields("seconds")))
 
 
 def open_shop(spark: SparkSession, config: Path) -> Workspace:

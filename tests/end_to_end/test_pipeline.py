@@ -13,8 +13,7 @@ from deltalake import DeltaTable, QueryBuilder
 from pyspark.sql import SparkSession
 
 from kinsight.tables import table_names, table_schema
-from tests.comparison import assert_same_warehouse
-from tests.end_to_end.conftest import AS_OF, NEXT, Command, open_shop
+from tests.end_to_end.conftest import AS_OF, NEXT, Command, differences, open_shop
 from tests.shop import TASTES
 
 ROOT = Path(__file__).parents[2]
@@ -58,10 +57,12 @@ def test_running_a_date_twice_leaves_the_tables_equal(
     kinsight: Command, spark: SparkSession, healthy: Path
 ) -> None:
     tables = open_shop(spark, healthy).tables
-    before = {name: tables.version(name) for name in table_names()}
+    names = [name for name in table_names() if name != "runs"]
+    before = {name: tables.version(name) for name in names}
     outcome = kinsight("run", "-c", healthy, "--as-of", AS_OF, "-q")
     assert outcome.code == 0, outcome.screen
-    assert_same_warehouse(tables, tables, versions=before)
+    for name in names:
+        assert differences(tables.read(name, before[name]), tables.read(name)) == [], name
 
 
 def test_a_second_date_keeps_ids_where_members_persist(
@@ -94,7 +95,7 @@ def test_a_stage_runs_through_spark_submit(healthy: Path) -> None:
     environment = os.environ | {"PYSPARK_PYTHON": sys.executable}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "sequences rows" in " ".join(done.stdout.split())
+    assert "events in window" in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize("command", ["ingest", "sequence", "run", "demo"])

@@ -63,7 +63,9 @@ def write_orders(folder: Path, name: str, rows: list[tuple[str, str, str]]) -> N
     """Write orders from (order, user, time) with nanoseconds, as pandas does."""
     (folder / "orders").mkdir(exist_ok=True)
     frame = pd.DataFrame(rows, columns=["order", "user", "at"])
-    frame = frame.assign(at=pd.to_datetime(frame["at"], format="ISO8601"), event="purchase", item="i1")
+    frame = frame.assign(
+        at=pd.to_datetime(frame["at"], format="ISO8601"), event="purchase", item="i1"
+    )
     frame.to_parquet(folder / "orders" / name)
 
 

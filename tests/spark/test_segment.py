@@ -22,7 +22,7 @@ from tests.planting import publish
 TASTES = ("BABY CARE", "GARDEN", "KITCHEN", "SPORT")
 BRANDS = ("Acme", "Zenith")
 FIRST, SECOND = "2024-04-01", "2024-05-01"
-SETTINGS = {"segments": 4, "minimum_share": 0.05, "maximum_share": 0.5}
+SETTINGS = {"input": "embedding", "segments": 4, "minimum_share": 0.05, "maximum_share": 0.5}
 
 
 @dataclasses.dataclass(frozen=True)

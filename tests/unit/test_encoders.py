@@ -107,6 +107,18 @@ def test_saved_and_read_again_it_is_the_same(encoder: Encoder, tmp_path: Path) -
         assert torch.equal(vectors(encoder, histories), vectors(again.build(), histories))
 
 
+def test_the_vector_after_an_event_is_that_of_the_history_up_to_its_time(encoder: Encoder) -> None:
+    if not encoder.reads_at_events:
+        pytest.skip("it sees the whole history at once")
+    histories = random_histories([12])
+    batch = Batch.of(histories)
+    with torch.inference_mode():
+        after = encoder.read_at_events(encoder.encode(batch))[0]
+    for event in range(12):
+        past = histories.head(batch.next_group_start[:, event].numpy())
+        assert torch.allclose(after[event], vectors(encoder, past)[0, 0], atol=1e-4)
+
+
 def test_a_causal_event_never_reads_its_own_time_or_later_ones() -> None:
     encoder = build_encoder("transformer", SMALL, SIZES, seed=3).eval()
     history = [(3, 1), (4, 2), (5, 2), (6, 3)]

@@ -48,5 +48,4 @@ def test_events_of_one_time_form_a_group() -> None:
     assert batch.group[0].tolist() == [0, 0, 1, 1, 2]
     assert batch.group_start[0].tolist() == [0, 0, 2, 2, 4]
     assert batch.next_group_start[0].tolist() == [2, 2, 4, 4, 5]
-    assert batch.last_group.tolist() == [[False] * 4 + [True], [True] + [False] * 4]
     assert batch.next_group_start[1, 0] == 1

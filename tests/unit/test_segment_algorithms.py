@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from sklearn.cluster import KMeans
@@ -25,6 +25,9 @@ from kinsight.segment.algorithms.spherical import (
 )
 from kinsight.segment.algorithms.tastes import fit_tastes
 
+# A crowded machine is slow; that is no failure.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 
 def planted(users: int, clusters: int, width: int, noise: float, seed: int = 0) -> tuple:
     """Unit vectors around random directions, and the direction of each."""
@@ -39,7 +42,7 @@ def test_planted_clusters_are_recovered() -> None:
     centroids = fit_centroids(vectors, 6, iterations=20, restarts=4, seed=1)
     assert adjusted_rand_score(truth, nearest(vectors, centroids)) == 1.0
     assert silhouette(vectors, centroids) > 0.5
-    assert seed_stability(vectors, 6, iterations=20, restarts=4, seed=1) == 1.0
+    assert seed_stability(vectors, centroids, iterations=20, restarts=4, seed=2) == 1.0
 
 
 def test_the_objective_is_as_good_as_that_of_scikit_learn() -> None:
@@ -128,7 +131,7 @@ def test_a_lloyd_step_never_lowers_the_objective_and_keeps_empty_centroids() -> 
     assert np.array_equal(moved[4], centroids[4])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(PATIENT, max_examples=40)
 @given(
     seed=st.integers(0, 10_000),
     clusters=st.integers(2, 12),
@@ -183,6 +186,7 @@ class TestAssignment:
         found = assign(np.zeros((1, 3), dtype=np.float32), self.centroids)
         assert (found.distance[0], found.confidence[0]) == (1, 0)
 
+    @PATIENT
     @given(rows=st.integers(1, 40), cut=st.integers(0, 40))
     def test_batches_do_not_matter(self, rows: int, cut: int) -> None:
         vectors = unit_rows(np.random.default_rng(rows).normal(size=(rows, 3)))

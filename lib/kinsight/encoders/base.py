@@ -41,16 +41,15 @@ class Encoder(nn.Module, ABC):
         learns: False for encoders that are used as they were initialised.
         dimension: Width d of a user vector.
         interests: Vectors K a user.
-        predicts_at_events: True where the vector of event i (``EncoderState.events``) rests on
-            event i and strictly earlier ones only and every weight is reached through it, so that
-            each event can be trained to predict what came after it.
+        reads_at_events: True where ``read_at_events`` works: the encoder is causal, so one pass
+            gives the user vector as it was after each event.
     """
 
     options_type: ClassVar[type[Settings]]
     learns: ClassVar[bool] = True
     dimension: int
     interests: int
-    predicts_at_events: bool
+    reads_at_events: bool
 
     def __init__(self, sizes: VocabularySizes, options: Settings) -> None:  # noqa: ARG002  # the signature that the registry calls
         super().__init__()
@@ -69,6 +68,17 @@ class Encoder(nn.Module, ABC):
 
         Returns:
             [B, K, d], float32.
+        """
+
+    @abstractmethod
+    def read_at_events(self, state: EncoderState) -> Tensor:
+        """The user vectors as they were right after each event's time.
+
+        Each equals what ``encode`` and ``read`` give for the history up to that time, so that one
+        pass trains them all. For encoders with ``reads_at_events``.
+
+        Returns:
+            [B, L, d], float32; anything at padding.
         """
 
     @abstractmethod

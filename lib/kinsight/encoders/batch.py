@@ -71,11 +71,6 @@ class Batch:
         later = torch.cat([starts[:, 1:], self.length[:, None]], dim=1)
         return later.flip(1).cummin(1).values.flip(1)
 
-    @cached_property
-    def last_group(self) -> Tensor:
-        """True for the events of the user's latest time, [B, L], bool."""
-        return self.present & (self.group == self.group[:, -1:])
-
     @property
     def _places(self) -> Tensor:
         return torch.arange(self.item.shape[1]).expand_as(self.item)

@@ -8,23 +8,20 @@ import torch
 from torch import Tensor, nn
 
 from kinsight.encoders.base import EncoderState
+from kinsight.encoders.batch import Batch
 
 Pooling = Literal["mean", "last", "max", "mean_std", "attention", "cls"]
-
-LEARNED: frozenset[Pooling] = frozenset({"attention", "cls"})
-"""Poolings with weights of their own, which only a loss on the user vector can train."""
 
 
 class Pool(nn.Module):
     """Pools the event vectors of a user.
 
-    - ``mean`` (default): the average over all events. A causal model's vector at an event is its
-      guess of what comes next; averaged over the history it is a lasting taste, which is what
-      segments and audiences ask for, and no single basket turns it.
-    - ``last``: the average over the events of the latest time; what the user will do next.
+    - ``mean`` (default): the average over all events. It is a lasting taste, which is what segments
+      and audiences ask for: no single basket turns it, and items bought often weigh more.
+    - ``last``: the average over the events of the latest time; what the user is up to now.
     - ``max``: the largest value of each coordinate.
-    - ``mean_std``: mean and standard deviation side by side, twice as wide (SFPNet, the
-      distribution-aware pooling of its section 3).
+    - ``mean_std``: mean and standard deviation side by side, twice as wide (SFPNet, arXiv
+      2404.09709, distribution-aware pooling).
     - ``attention``: an average weighted by softmax(w · tanh(W h)).
     - ``cls``: the vector of an extra token that reads all events.
 
@@ -43,40 +40,55 @@ class Pool(nn.Module):
             )
 
     def forward(self, state: EncoderState) -> Tensor:
-        """Pool.
+        """Pool all events of a user.
 
         Returns:
             [B, dimension], float32.
         """
-        batch, events = state.batch, state.events
-        if self.kind == "cls":
-            assert state.summary is not None
+        if state.summary is not None:
             return state.summary
-        if self.kind == "last":
-            return weighted_mean(events, batch.last_group)
+        vectors = self.at_events(state)
+        return vectors[torch.arange(len(vectors)), state.batch.length - 1]
+
+    def at_events(self, state: EncoderState) -> Tensor:
+        """Pool what a user had done right after each event's time; not for ``cls``.
+
+        Returns:
+            [B, L, dimension], float32.
+        """
+        batch, events = state.batch, state.events
         if self.kind == "max":
-            return events.masked_fill(~batch.present[..., None], -torch.inf).amax(1)
+            return at_group_end(batch, events.cummax(1).values)
+        if self.kind == "last":
+            before = (batch.group_start - 1).clamp(min=0)[..., None].expand_as(events)
+            total = events.cumsum(1)
+            earlier = total.gather(1, before) * (batch.group > 0)[..., None]
+            size = batch.next_group_start - batch.group_start
+            return (at_group_end(batch, total) - earlier) / size[..., None]
         if self.kind == "attention":
-            score = self.score(events)[..., 0].masked_fill(~batch.present, -torch.inf)
-            attended: Tensor = (events * score.softmax(1)[..., None]).sum(1)
-            return attended
-        mean = weighted_mean(events, batch.present)
-        if self.kind == "mean":
+            score = self.score(events).masked_fill(~batch.present[..., None], -torch.inf)
+            weight = (score - score.amax(1, keepdim=True)).exp()
+        else:
+            weight = torch.ones_like(events[..., :1])
+        total = weight.cumsum(1)
+        mean = at_group_end(batch, (weight * events).cumsum(1) / total)
+        if self.kind != "mean_std":
             return mean
-        variance = weighted_mean((events - mean[:, None]).square(), batch.present)
+        square = at_group_end(batch, events.square().cumsum(1) / total)
         # The root has no slope at zero, where a history of one event stands.
-        return torch.cat([mean, (variance + 1e-6).sqrt()], dim=1)
+        deviation = ((square - mean.square()).clamp(min=0) + 1e-6).sqrt()
+        return torch.cat([mean, deviation], dim=2)
 
 
-def weighted_mean(events: Tensor, chosen: Tensor) -> Tensor:
-    """The mean over chosen events.
+def at_group_end(batch: Batch, running: Tensor) -> Tensor:
+    """Give every event the value at the last event of its time.
 
     Args:
-        events: [B, L, D].
-        chosen: [B, L], bool, at least one a row.
+        batch: B histories of L events.
+        running: [B, L, D].
 
     Returns:
-        [B, D].
+        [B, L, D].
     """
-    weight = chosen[..., None].to(events.dtype)
-    return (events * weight).sum(1) / weight.sum(1)
+    end = batch.next_group_start - 1
+    return running.gather(1, end[..., None].expand_as(running))

@@ -24,7 +24,7 @@ from kinsight.config import Settings
 from kinsight.encoders.base import Encoder, EncoderState, VocabularySizes
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.event_input import FIELDS, EventInput, Field
-from kinsight.encoders.pooling import LEARNED, Pool, Pooling
+from kinsight.encoders.pooling import Pool, Pooling
 
 
 class TransformerOptions(Settings):
@@ -108,7 +108,7 @@ class Transformer(Encoder):
         self.reader = nn.Parameter(torch.randn(1, 1, width)) if options.pooling == "cls" else None
         self.dimension = self.pool.dimension
         self.interests = 1
-        self.predicts_at_events = options.causal and options.pooling not in LEARNED
+        self.reads_at_events = options.causal and options.pooling != "cls"
 
     def encode(self, batch: Batch) -> EncoderState:
         """Encode histories, once a user."""
@@ -130,6 +130,10 @@ class Transformer(Encoder):
         del query
         vector: Tensor = self.pool(state)
         return vector[:, None]
+
+    def read_at_events(self, state: EncoderState) -> Tensor:
+        """The user vector right after each event's time, [B, L, d]."""
+        return self.pool.at_events(state)
 
     def item_vectors(self) -> Tensor:
         """The input table of items, [items, D]: outputs are tied to it."""

@@ -14,6 +14,7 @@ from kinsight.expand.definition import AudienceDefinition
 from kinsight.expand.measures import FloatArray
 from kinsight.expand.scorers.users import inverse_document_frequency
 from kinsight.runs import StageRun
+from kinsight.tables import table_schema
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Inputs:
         vectors: user_id, vector: the first vector of each user.
         segment_members: By segmentation: user_id, segment_id (the main segment).
         token_weights: By field of the bags, the inverse document frequency of each index.
+        dimension: Width of the vectors.
         model_version: The encoder of the vectors.
     """
 
@@ -36,6 +38,7 @@ class Inputs:
     vectors: DataFrame
     segment_members: dict[str, DataFrame]
     token_weights: dict[str, FloatArray]
+    dimension: int
     model_version: str
 
 
@@ -53,17 +56,22 @@ def read_inputs(run: StageRun, as_of: AsOf, audiences: Iterable[AudienceDefiniti
     features = run.require("user_features", as_of=date, made_by="sequence")
     segmentations = {a.seeds.segmentation for a in audiences if a.seeds.segment is not None}
     of_date = F.col("as_of") == F.lit(date)
+    vectors = (
+        run.read(embeddings)
+        .where(of_date & (F.col("model_version") == model_version) & (F.col("interest") == 0))
+        .select("user_id", "vector")
+    )
+    width = vectors.select(F.size("vector")).first()
     return Inputs(
         features=run.read(features).where(of_date),
         attributes=_attributes(run, as_of),
         bags=run.read(bags)
         .where(of_date & (F.col("vocabulary_version") == vocabulary))
         .select("user_id", "bags"),
-        vectors=run.read(embeddings)
-        .where(of_date & (F.col("model_version") == model_version) & (F.col("interest") == 0))
-        .select("user_id", "vector"),
+        vectors=vectors,
         segment_members={name: _members(run, as_of, name) for name in sorted(segmentations)},
         token_weights=_token_weights(run, as_of, vocabulary),
+        dimension=0 if width is None else int(width[0]),
         model_version=model_version,
     )
 
@@ -72,8 +80,7 @@ def _attributes(run: StageRun, as_of: AsOf) -> DataFrame:
     """The newest attributes and consent of each user from before the instant."""
     found = run.log.newest("users")
     if found is None:
-        run.tables.ensure("users")
-        users = run.tables.read("users").limit(0)
+        users = run.tables.spark.createDataFrame([], table_schema("users"))
     else:
         version = run.earlier_version("users")
         users = run.read("users", found.version if version is None else version)

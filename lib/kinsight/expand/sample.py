@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -81,9 +80,8 @@ def collect_samples(
             .sort_by("user_id")
             .combine_chunks()
         )
-        width = pc.max(pc.list_value_length(table["vector"])).as_py() or 0
         rows = table.to_batches()[0]
-        users = decode(rows, inputs.token_weights, width)
+        users = decode(rows, inputs.token_weights, inputs.dimension)
         roles = role_matrix(rows.column("roles").flatten().to_numpy(), len(roster.names))
         for audience in batch:
             role = roles[:, roster.names.index(audience.name)] & STANDING

@@ -82,8 +82,7 @@ def score_users(
         )
         for e in expansions
     ]
-    weights, audiences = inputs.token_weights, len(roster.names)
-    width = expansions[0].centre.centres.shape[1]
+    weights, width, audiences = inputs.token_weights, inputs.dimension, len(roster.names)
 
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import reduce
 
 from pyspark import StorageLevel
@@ -23,6 +23,7 @@ from kinsight.errors import RefusedError
 from kinsight.ingest.files import JAVA_ERRORS, Kind, SourceFile, UnreadableFileError
 from kinsight.ingest.inventory import sources_of
 from kinsight.ingest.layouts import Layout, group_layouts, probe_files
+from kinsight.ingest.mapping import check_time_format
 from kinsight.ingest.reading import FILE_ID, read_rows
 from kinsight.ingest.rows import RAW, REASON, event_rows, item_rows, user_rows
 from kinsight.runs import StageRun
@@ -73,103 +74,115 @@ class Batch:
             rows.unpersist()
 
 
-def read_batch(
-    spark: SparkSession,
-    run: StageRun,
-    config: IngestConfig,
-    new: Mapping[str, list[SourceFile]],
-) -> Batch:
+@contextmanager
+def open_batch(
+    spark: SparkSession, run: StageRun, config: IngestConfig, new: Mapping[str, list[SourceFile]]
+) -> Iterator[Batch]:
     """Read, parse and count new files; files that cannot be read are left out or refused.
 
     The rows are read for the counts that decide whether anything is written, for quarantine and
-    for the table. So parsed CSV is persisted; Parquet is read as fast as persisted rows (1.0 and
-    1.1 CPU seconds for 1.5 M events) and is not.
+    for the table. So parsed CSV is persisted until the context is left; Parquet is read as fast as
+    persisted rows (1.0 and 1.1 CPU seconds for 1.5 M events) and is not.
 
     Args:
         spark: The session.
-        run: Warned about files left out.
+        run: Shows the step; warned about files left out.
         config: Sources and what to do about unreadable files.
         new: Files by source.
 
     Raises:
         RefusedError: If a file cannot be read and ``on_unreadable_file`` is ``refuse``, or if a
             column is missing.
+        ConfigError: If a column's type or a time pattern cannot be used.
     """
-    batch = Batch({}, {}, {}, {})
-    by_kind: dict[Kind, list[tuple[SourceConfig, list[SourceFile]]]] = {}
-    for kind, source in sources_of(config):
-        if source.name in new:
-            by_kind.setdefault(kind, []).append((source, list(new[source.name])))
-    for kind, sources in by_kind.items():
-        layouts = [
-            layout
-            for source, files in sources
-            for layout in _readable_layouts(spark, run, config, source, files, batch)
-        ]
-        _read_kind(spark, run, config, kind, layouts, batch)
-    return batch
+    reader = _Reader(spark, run, config)
+    try:
+        with run.step(f"reading {sum(map(len, new.values()))} files"):
+            reader.read(new)
+        yield reader.batch
+    finally:
+        reader.batch.unpersist()
 
 
-def _readable_layouts(
-    spark: SparkSession,
-    run: StageRun,
-    config: IngestConfig,
-    source: SourceConfig,
-    files: list[SourceFile],
-    batch: Batch,
-) -> list[Layout]:
-    """Look at the files of a source and leave unreadable ones out, or refuse them."""
-    probes = probe_files(spark, source, files)
-    for probe in probes:
-        if probe.unreadable is not None:
-            _leave_out(run, config, probe.unreadable)
-        else:
-            batch.files[probe.file.id] = probe.file
-    layouts = group_layouts(source, probes)
-    for layout in layouts:
-        batch.footer_rows.update(layout.footer_rows)
-    return layouts
+class _Reader:
+    """Fills a batch."""
 
+    def __init__(self, spark: SparkSession, run: StageRun, config: IngestConfig) -> None:
+        self.spark = spark
+        self.run = run
+        self.config = config
+        self.batch = Batch({}, {}, {}, {})
 
-def _read_kind(
-    spark: SparkSession,
-    run: StageRun,
-    config: IngestConfig,
-    kind: Kind,
-    layouts: list[Layout],
-    batch: Batch,
-) -> None:
-    """Parse and count the rows of one kind; a file that fails meanwhile is left out or refused."""
-    while layouts:
-        parsed = [_parse(spark, layout, config, run.started_at) for layout in layouts]
+    def read(self, new: Mapping[str, list[SourceFile]]) -> None:
+        """Look at all files and bind all columns first: mistakes show before long work."""
+        layouts: dict[Kind, list[Layout]] = {}
+        for kind, source in sources_of(self.config):
+            if source.name in new:
+                check_time_format(self.spark, source)
+                layouts.setdefault(kind, []).extend(self._layouts(source, new[source.name]))
+        layouts = {kind: found for kind, found in layouts.items() if found}
+        rows = {kind: self._parse(found) for kind, found in layouts.items()}
+        for kind, found in layouts.items():
+            self._count(kind, found, rows[kind])
+
+    def _layouts(self, source: SourceConfig, files: list[SourceFile]) -> list[Layout]:
+        """The layouts of the files of a source, unreadable ones left out or refused."""
+        probes = probe_files(self.spark, source, files)
+        for probe in probes:
+            if probe.unreadable is not None:
+                self._leave_out(probe.unreadable)
+            else:
+                self.batch.files[probe.file.id] = probe.file
+                if probe.rows is not None:
+                    self.batch.footer_rows[probe.file.id] = probe.rows
+        return group_layouts(source, probes)
+
+    def _parse(self, layouts: list[Layout]) -> DataFrame:
+        """The rows of layouts of one kind, with a reason where they are refused."""
+        parsed = []
+        for layout in layouts:
+            raw, path = read_rows(self.spark, layout), layout.files[0].path
+            if isinstance(layout.source, EventSourceConfig):
+                now = self.run.started_at
+                parsed.append(event_rows(raw, layout.source, self.config, now, path))
+            elif isinstance(layout.source, ItemSourceConfig):
+                parsed.append(item_rows(raw, layout.source, path))
+            elif isinstance(layout.source, UserSourceConfig):
+                parsed.append(user_rows(raw, layout.source, path))
         rows = reduce(DataFrame.unionByName, parsed)
-        if any(layout.format == "csv" for layout in layouts):
-            rows = rows.persist(StorageLevel.MEMORY_AND_DISK)
+        is_csv = any(layout.format == "csv" for layout in layouts)
+        return rows.persist(StorageLevel.MEMORY_AND_DISK) if is_csv else rows
+
+    def _count(self, kind: Kind, layouts: list[Layout], rows: DataFrame) -> None:
+        """Count the rows of one kind; begin again without a file that fails meanwhile."""
+        self.batch.rows[kind] = rows
         try:
-            batch.tallies[kind] = _tally(rows, kind)
+            self.batch.tallies[kind] = _tally(rows, kind)
         except JAVA_ERRORS as error:
-            rows.unpersist()
             file = _failed_file(error, layouts)
             if file is None:
                 raise
-            _leave_out(run, config, UnreadableFileError(file.path, _innermost(error)))
-            del batch.files[file.id]
-            layouts = [left for layout in layouts if (left := layout.without(file)).files]
-        else:
-            batch.rows[kind] = rows
-            return
+            self._leave_out(UnreadableFileError(file.path, _innermost(error)))
+            del self.batch.files[file.id], self.batch.rows[kind]
+            rows.unpersist()
+            left = [layout.without(file) for layout in layouts]
+            left = [layout for layout in left if layout.files]
+            if left:
+                self._count(kind, left, self._parse(left))
 
-
-def _parse(
-    spark: SparkSession, layout: Layout, config: IngestConfig, now: dt.datetime
-) -> DataFrame:
-    rows, path = read_rows(spark, layout), layout.files[0].path
-    if isinstance(layout.source, EventSourceConfig):
-        return event_rows(rows, layout.source, config, now, path)
-    if isinstance(layout.source, ItemSourceConfig):
-        return item_rows(rows, layout.source, path)
-    assert isinstance(layout.source, UserSourceConfig)
-    return user_rows(rows, layout.source, path)
+    def _leave_out(self, error: UnreadableFileError) -> None:
+        """Warn about an unreadable file, or refuse it."""
+        if self.config.on_unreadable_file == "refuse":
+            raise RefusedError(
+                f"A source file cannot be read: {error.path}",
+                expected="a whole file of its format that may be opened",
+                found=error.why,
+                to_do="replace or remove the file, or set ingest.on_unreadable_file: skip to go "
+                "on without it until it can be read",
+            ) from None
+        self.run.warn(
+            f"left out until the next run, because it cannot be read: {error.path}: {error.why}"
+        )
 
 
 def _tally(rows: DataFrame, kind: Kind) -> list[Tally]:
@@ -192,19 +205,6 @@ def _tally(rows: DataFrame, kind: Kind) -> list[Tally]:
         dataclasses.replace(tally, example=examples.get((tally.file_id, tally.reason)))
         for tally in by_reason
     ]
-
-
-def _leave_out(run: StageRun, config: IngestConfig, error: UnreadableFileError) -> None:
-    """Warn about an unreadable file, or refuse it."""
-    if config.on_unreadable_file == "refuse":
-        raise RefusedError(
-            f"A source file cannot be read: {error.path}",
-            expected="a whole file of its format that may be opened",
-            found=error.why,
-            to_do="replace or remove the file, or set ingest.on_unreadable_file: skip to go on "
-            "without it until it can be read",
-        ) from None
-    run.warn(f"left out until the next run, because it cannot be read: {error.path}: {error.why}")
 
 
 def _failed_file(error: Exception, layouts: list[Layout]) -> SourceFile | None:

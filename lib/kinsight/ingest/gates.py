@@ -7,20 +7,21 @@ from collections import Counter
 from kinsight.config import IngestConfig
 from kinsight.errors import IntegrityError, RefusedError
 from kinsight.ingest.batch import Batch, Tally
-from kinsight.ingest.inventory import KnownFile
+from kinsight.ingest.inventory import Inventory
 from kinsight.ingest.output import FileCounts
 
 _REASONS_SHOWN = 3
 _EXAMPLE_LENGTH = 200
 
 
-def check_batch(batch: Batch, config: IngestConfig, known: list[KnownFile]) -> list[str]:
+def check_batch(batch: Batch, config: IngestConfig, inventory: Inventory) -> list[str]:
     """Refuse a batch that is not fit to be written.
 
     Args:
         batch: The parsed and counted batch.
         config: The share of refused rows that is too much.
-        known: Files read by earlier runs: a source that brought rows before may have an empty file.
+        inventory: The new files, and those of earlier runs: a source that brought rows before may
+            have an empty file.
 
     Returns:
         A warning for each source with refused rows.
@@ -30,7 +31,7 @@ def check_batch(batch: Batch, config: IngestConfig, known: list[KnownFile]) -> l
         IntegrityError: If a Parquet footer tells another number of rows than were read.
     """
     warnings = []
-    by_source: dict[str, list[Tally]] = {file.source: [] for file in batch.files.values()}
+    by_source: dict[str, list[Tally]] = {source: [] for source in inventory.new}
     for tally in (tally for tallies in batch.tallies.values() for tally in tallies):
         if tally.file_id is None:
             raise RefusedError(
@@ -42,12 +43,12 @@ def check_batch(batch: Batch, config: IngestConfig, known: list[KnownFile]) -> l
         by_source[batch.files[tally.file_id].source].append(tally)
     for source, tallies in by_source.items():
         read = sum(tally.rows for tally in tallies)
-        if read == 0 and source not in {file.source for file in known}:
-            empty = next(f.path for f in batch.files.values() if f.source == source)
+        if read == 0 and source not in {file.source for file in inventory.known}:
+            files = inventory.new[source]
             raise RefusedError(
                 f"Source {source} is empty.",
-                expected="at least one row",
-                found=f"none in {empty}",
+                expected="at least one row in a file that can be read",
+                found=f"none in {len(files)} files, such as {files[0].path}",
                 to_do="check the export that writes the file",
             )
         refused = sum(tally.rows for tally in tallies if tally.reason is not None)

@@ -7,7 +7,7 @@ from collections import Counter
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from kinsight.ingest.batch import Batch, read_batch
+from kinsight.ingest.batch import Batch, open_batch
 from kinsight.ingest.gates import check_batch, check_counts
 from kinsight.ingest.inventory import KINDS, TABLES, Inventory, sources_of, take_inventory
 from kinsight.ingest.output import (
@@ -46,14 +46,15 @@ def run_ingest(workspace: Workspace) -> StageSummary:
             inventory = take_inventory(workspace.spark, run, config)
         if not inventory.new:
             workspace.progress.say(f"none of {inventory.unchanged} files is new or changed")
-        with run.step(f"reading {sum(map(len, inventory.new.values()))} files"):
-            batch = read_batch(workspace.spark, run, config, inventory.new)
-        try:
-            for warning in check_batch(batch, config, inventory.known):
+        for source in inventory.remapped:
+            run.warn(
+                f"the settings of source {source} changed; files read before keep the rows of the "
+                "old settings until they change, for instance by `touch`"
+            )
+        with open_batch(workspace.spark, run, config, inventory.new) as batch:
+            for warning in check_batch(batch, config, inventory):
                 run.warn(warning)
             counts = _write(workspace, run, inventory, batch)
-        finally:
-            batch.unpersist()
         run.publish_unchanged(table for table in TABLES if table not in run.outputs)
         run.counts.update(_totals(counts), files_unchanged=inventory.unchanged)
         return run.summary()

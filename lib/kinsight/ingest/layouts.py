@@ -31,14 +31,12 @@ class Layout:
         format: How they are read.
         signature: Column names of CSV files; the schema text of Parquet files.
         files: The files, by path.
-        footer_rows: Rows by file id, where the format tells without reading.
     """
 
     source: SourceConfig
     format: Format
     signature: tuple[str, ...]
     files: tuple[SourceFile, ...]
-    footer_rows: Mapping[str, int]
 
     def without(self, file: SourceFile) -> Layout:
         """The same layout without one of its files."""
@@ -88,13 +86,7 @@ def group_layouts(source: SourceConfig, probes: Sequence[Probe]) -> list[Layout]
         if probe.signature:
             groups.setdefault(probe.signature, []).append(probe)
     return [
-        Layout(
-            source,
-            fmt,
-            signature,
-            tuple(probe.file for probe in group),
-            {probe.file.id: probe.rows for probe in group if probe.rows is not None},
-        )
+        Layout(source, fmt, signature, tuple(probe.file for probe in group))
         for signature, group in groups.items()
     ]
 

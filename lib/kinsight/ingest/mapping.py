@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from functools import reduce
 
-from pyspark.sql import Column
+from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
     BooleanType,
@@ -29,6 +29,7 @@ from pyspark.sql.types import (
 
 from kinsight.config import SourceConfig
 from kinsight.errors import ConfigError, RefusedError
+from kinsight.ingest.files import JAVA_ERRORS
 from kinsight.ingest.reading import ROW
 
 EPOCH_UNITS = {"epoch_seconds": 1e6, "epoch_milliseconds": 1e3}  # microseconds a unit
@@ -198,6 +199,25 @@ def map_of(values: Mapping[str, Column], value_type: str) -> Column:
         return F.lit(None).cast(kind)
     entries = [part for name, value in values.items() for part in (F.lit(name), value)]
     return F.map_filter(F.create_map(*entries), lambda _, value: value.isNotNull()).cast(kind)
+
+
+def check_time_format(spark: SparkSession, source: SourceConfig) -> None:
+    """Try the datetime pattern of a source.
+
+    Raises:
+        ConfigError: If Spark does not know it.
+    """
+    if source.time_format is None or source.time_format in EPOCH_UNITS:
+        return
+    try:
+        spark.range(1).select(F.try_to_timestamp(F.lit("x"), F.lit(source.time_format))).collect()
+    except JAVA_ERRORS as error:
+        raise ConfigError(
+            f"`time_format` of source {source.name} is no datetime pattern of Spark.",
+            expected=f"such as dd/MM/yyyy HH:mm:ss, or {' or '.join(EPOCH_UNITS)}",
+            found=f"{source.time_format}: {str(error).splitlines()[0]}",
+            to_do="see https://spark.apache.org/docs/latest/sql-ref-datetime-pattern.html",
+        ) from None
 
 
 def _to_utc(moment: Column, timezone: str | None) -> Column:

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from kinsight.errors import RefusedError
-from kinsight.ingest.files import SourceFile
+from kinsight.ingest.files import JAVA_ERRORS, SourceFile
 from kinsight.ingest.layouts import Layout, csv_options
 
 ROW, LINE, FILE_ID = "row", "line", "source_file_id"
@@ -54,14 +54,7 @@ def row_type(rows: DataFrame) -> StructType:
 
 def _read_csv(spark: SparkSession, layout: Layout) -> DataFrame:
     names = layout.signature
-    twice = sorted({n for n in names if [x.lower() for x in names].count(n.lower()) > 1})
-    if twice:
-        raise RefusedError(
-            f"Column names of source {layout.source.name} repeat.",
-            expected="each name once, upper and lower case alike",
-            found=f"{', '.join(twice)} in {layout.files[0].path}",
-            to_do="rename the columns, or export only one of them",
-        )
+    _check_names(layout, names)
     fields = [f"`c{number}` STRING" for number in range(len(names))]
     reader = spark.read.schema(", ".join([*fields, f"`{_MALFORMED}` STRING"]))
     for key, value in csv_options(layout.source, layout.files[0].path).items():
@@ -73,7 +66,16 @@ def _read_csv(spark: SparkSession, layout: Layout) -> DataFrame:
 
 
 def _read_parquet(spark: SparkSession, layout: Layout) -> DataFrame:
-    rows = spark.read.parquet(*(_escaped(file) for file in layout.files))
+    try:
+        rows = spark.read.parquet(*(_escaped(file) for file in layout.files))
+    except JAVA_ERRORS as error:
+        raise RefusedError(
+            f"Files of source {layout.source.name} have columns that Spark cannot read.",
+            expected="Parquet types that Spark knows",
+            found=f"{str(error).splitlines()[0]} in {layout.files[0].path}",
+            to_do="write the files with other types, or without these columns",
+        ) from None
+    _check_names(layout, rows.columns)
     nanoseconds = dict(_NANOSECONDS.findall(layout.signature[0]))
     columns = []
     for name in rows.columns:
@@ -86,6 +88,18 @@ def _read_parquet(spark: SparkSession, layout: Layout) -> DataFrame:
         columns.append(column.alias(name))
     no_line = F.lit(None).cast("string").alias(LINE)
     return rows.select(F.struct(*columns).alias(ROW), no_line, "_metadata")
+
+
+def _check_names(layout: Layout, names: Sequence[str]) -> None:
+    lower = [name.lower() for name in names]
+    twice = sorted({name for name in names if lower.count(name.lower()) > 1})
+    if twice:
+        raise RefusedError(
+            f"Column names of source {layout.source.name} repeat.",
+            expected="each name once, upper and lower case alike",
+            found=f"{', '.join(twice)} in {layout.files[0].path}",
+            to_do="rename the columns, or export only one of them",
+        )
 
 
 def _escaped(file: SourceFile) -> str:

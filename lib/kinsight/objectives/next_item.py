@@ -4,16 +4,18 @@ Source: Kang and McAuley, SASRec, 2018 (every position is trained); the correcti
 scores by log Q is that of Bengio and Senecal, 2008, as in Yi et al., "Sampling-Bias-Corrected
 Neural Modeling for Large Corpus Item Recommendations", 2019.
 
-Each event of a causal encoder predicts an item of the next distinct time: events of one time have
-no order, so one is never the target of another. The n-th event of a basket is given the n-th item
-of the next basket, counted round, so that all its items serve as targets. Other encoders see the
-history up to a random time and their user vector predicts the items of the time that follows.
+What predicts is the user vector itself. A causal encoder gives it as it was after each event, and
+each predicts an item of the next distinct time: events of one time have no order, so one is never
+the target of another. The n-th event of a basket is given the n-th item of the next basket, counted
+round, so that all its items serve as targets. Other encoders see the history up to a random time,
+and the user vector predicts the items of the time that follows.
 
 Loss of a vector h with target t: -log softmax over items j of h·E_j, where E is the encoder's own
-item table (tied). Over all items where the catalogue is small; else over t and n_b items drawn from
-the batch's targets and n_u drawn uniformly, those equal to t left out. The score of a drawn item j
-is corrected by -log(n_b p_j + n_u / items), p_j being its share of all events; t is there anyway
-and keeps its own, so that the sum over the sample estimates the sum over the catalogue.
+item table (tied; a wider h is projected first). Over all items where the catalogue is small; else
+over t and n_b items drawn from the batch's targets and n_u drawn uniformly, those equal to t left
+out. The score of a drawn item j is corrected by -log(n_b p_j + n_u / items), p_j being its share of
+all events; t is there anyway and keeps its own, so that the sum over the sample estimates the sum
+over the catalogue.
 """
 
 from __future__ import annotations
@@ -31,7 +33,6 @@ from kinsight.encoders.base import Encoder
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.event_input import UNKNOWN
 from kinsight.encoders.histories import Histories
-from kinsight.encoders.pooling import weighted_mean
 from kinsight.errors import RefusedError
 from kinsight.objectives.base import Loss, Objective, TrainingSet
 from kinsight.objectives.ranking import next_item_measures
@@ -73,11 +74,9 @@ class NextItem(Objective):
         expected = self.from_batch * share + self.uniform / (self.items - UNKNOWN - 1)
         self.frequency = data.item_frequency
         self.log_expected = expected.log().float()
-        wide = encoder.dimension != encoder.item_vectors().shape[1]
+        width = encoder.item_vectors().shape[1]
         self.project: nn.Module = (
-            nn.Linear(encoder.dimension, encoder.item_vectors().shape[1])
-            if wide and not encoder.predicts_at_events
-            else nn.Identity()
+            nn.Identity() if encoder.dimension == width else nn.Linear(encoder.dimension, width)
         )
 
     @classmethod
@@ -106,7 +105,7 @@ class NextItem(Objective):
 
     def forward(self, encoder: Encoder, batch: Batch, draws: torch.Generator) -> Loss:
         """The loss of an encoder on a batch."""
-        pairs = self._at_events if encoder.predicts_at_events else self._at_a_random_time
+        pairs = self._at_events if encoder.reads_at_events else self._at_a_random_time
         vectors, target = pairs(encoder, batch, draws)
         # Unknown items, and those of a later vocabulary version, cannot be told apart.
         known = torch.nonzero((target > UNKNOWN) & (target < self.items))[:, 0]
@@ -121,16 +120,8 @@ class NextItem(Objective):
         return Loss(score(encoder.item_vectors(), vectors, target, draws), len(target))
 
     def predict(self, encoder: Encoder, batch: Batch) -> Tensor:
-        """The vector whose products with the item vectors rank what comes next.
-
-        Returns:
-            [B, D]; for a causal encoder the mean over the events of the latest time, which have no
-            order.
-        """
-        state = encoder.encode(batch)
-        if encoder.predicts_at_events:
-            return weighted_mean(state.events, batch.last_group)
-        vector: Tensor = self.project(encoder.read(state)[:, 0])
+        """The vector whose products with the item vectors rank what comes next, [B, D]."""
+        vector: Tensor = self.project(encoder.read(encoder.encode(batch))[:, 0])
         return vector
 
     def measures(self, encoder: Encoder, held_out: Histories, tokens: int) -> dict[str, float]:
@@ -145,12 +136,12 @@ class NextItem(Objective):
     def _at_events(
         self, encoder: Encoder, batch: Batch, draws: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Vectors of events and the item each is to predict, [N, D] and [N]."""
+        """Vectors after each event and the item each is to predict, [N, D] and [N]."""
         del draws
         place = next_places(batch)
         users, events = torch.nonzero(place >= 0, as_tuple=True)
-        vectors = encoder.encode(batch).events[users, events]
-        return vectors, batch.item[users, place[users, events]]
+        vectors = encoder.read_at_events(encoder.encode(batch))[users, events]
+        return self.project(vectors), batch.item[users, place[users, events]]
 
     def _at_a_random_time(
         self, encoder: Encoder, batch: Batch, draws: torch.Generator

@@ -125,7 +125,7 @@ def _terms(counted: pd.DataFrame, parts: Parts) -> list[list[Term]]:
 
 
 def strongest(terms: Sequence[Term], field: str, support: float, count: int) -> list[Term]:
-    """The terms of a kind with the highest shrunken lift above 1.
+    """The terms of a kind with the highest shrunken lift, where it is sure to lie above 1.
 
     Args:
         terms: Terms of one segment.
@@ -133,5 +133,7 @@ def strongest(terms: Sequence[Term], field: str, support: float, count: int) -> 
         support: Least share of the members who have it.
         count: How many at most.
     """
-    chosen = [t for t in terms if t.field.startswith(field) and t.support >= support and t.lift > 1]
+    chosen = [
+        t for t in terms if t.field.startswith(field) and t.support >= support and t.sure_lift > 1
+    ]
     return sorted(chosen, key=lambda t: (-t.lift, t.field, t.token))[:count]

@@ -46,12 +46,13 @@ def fit_segments(sample: Sample, config: SegmentConfig) -> Clustering:
     fitting = sample.blocks.rows(~sample.held_out)
     space = fit_space(fitting, config.seed)
     points = space.points(fitting)
-    how = (config.segments, config.iterations, config.restarts, config.seed)
+    how = (config.iterations, config.restarts)
+    fitted = fit_centroids(points, config.segments, *how, config.seed)
     limits = Limits(config.minimum_share * (1 + ROOM), config.maximum_share * (1 - ROOM))
-    centroids = fit_within_limits(points, fit_centroids(points, *how), limits)
+    centroids = fit_within_limits(points, fitted, limits)
     metrics = {
         "silhouette": silhouette(points, centroids),
-        "seed_stability": seed_stability(points, *how),
+        "seed_stability": seed_stability(points, fitted, *how, config.seed + 1),
     }
     labels = assign(space.points(sample.blocks), centroids).nearest
     return Clustering(space, centroids, labels, metrics)

@@ -32,8 +32,8 @@ def name_segments(tastes: Sequence[Sequence[Term]], traits: Sequence[Sequence[Te
 
     The first term is the most telling one (log lift times support) of those that are sure to
     reach a lift of 1.5 on other users and that a fair part of the members have; where none is
-    sure, the surest. Up to two traits follow, then a taste of another kind, and more where two
-    names would be equal.
+    sure, the surest. Up to two traits follow, then a taste of another kind, and more, also weaker
+    ones, where two names would be equal.
 
     Args:
         tastes: Terms of categories and brands of each segment.
@@ -45,39 +45,38 @@ def name_segments(tastes: Sequence[Sequence[Term]], traits: Sequence[Sequence[Te
     names: list[Name] = []
     taken = {COLD_NAME}
     for position, (own_tastes, own_traits) in enumerate(zip(tastes, traits, strict=True), 1):
-        order = _order_of_terms(own_tastes, own_traits)
-        length = min(TERMS, len(order))
-        while length < len(order) and _join(order[:length]) in taken:
-            length += 1
-        text = _join(order[:length]) or "Mixed"
+        terms, spare = _choose(own_tastes, own_traits)
+        while spare and _join(terms) in taken:
+            terms.append(spare.pop(0))
+        text = _join(terms) or "Mixed"
         if text in taken:
             text = f"{text} ({position})"
         taken.add(text)
-        names.append(Name(text, tuple(order[:length])))
+        names.append(Name(text, tuple(terms)))
     return names
 
 
-def _order_of_terms(tastes: Sequence[Term], traits: Sequence[Term]) -> list[Term]:
-    """All terms that may stand in the name, in the order in which they are taken."""
+def _choose(tastes: Sequence[Term], traits: Sequence[Term]) -> tuple[list[Term], list[Term]]:
+    """The terms of the name, and what may follow them where another segment has that name."""
     over = [t for t in (*tastes, *traits) if t.lift > 1]
     if not over:
-        return []
+        return [], []
     first = _first(over)
-    facets: set[str] = set()
-    further: list[Term] = []
-    for trait in _most_telling(t for t in traits if t.sure_lift >= FURTHER_LIFT):
-        facet = FACETS[trait.label]
-        if trait != first and facet not in facets and FACETS.get(first.label) != facet:
-            facets.add(facet)
-            further.append(trait)
-    others = []
-    roots, labels = {_root(first)}, {first.label}
-    for taste in _most_telling(t for t in tastes if t.sure_lift >= FURTHER_LIFT):
-        if _root(taste) not in roots and taste.label not in labels and is_plain(taste.label):
-            roots.add(_root(taste))
-            labels.add(taste.label)
-            others.append(taste)
-    return [first, *further[: TERMS - 1], *others, *further[TERMS - 1 :]]
+    name: list[Term] = [first]
+    spare: list[Term] = []
+    kinds, labels = {_kind(first)}, {first.label}
+    for term in (*_most_telling(traits), *_most_telling(tastes)):
+        if term.sure_lift < FURTHER_LIFT or not is_plain(term.label):
+            continue
+        if _kind(term) not in kinds and term.label not in labels:
+            kinds.add(_kind(term))
+            labels.add(term.label)
+            (name if len(name) < TERMS else spare).append(term)
+    for term in _most_telling(over):
+        if term.label not in labels and is_plain(term.label):
+            labels.add(term.label)
+            spare.append(term)
+    return name, spare
 
 
 def _first(terms: Sequence[Term]) -> Term:
@@ -93,13 +92,19 @@ def _most_telling(terms: Iterable[Term]) -> list[Term]:
     return sorted(terms, key=lambda t: (-t.telling, t.field, t.token))
 
 
-def _root(term: Term) -> str:
-    """What makes two tastes of one kind: the root of the category path, or being a brand."""
+def _kind(term: Term) -> str:
+    """A name holds one term of a kind: of a facet, of a root category, of the brands."""
+    if not _is_taste(term):
+        return FACETS[term.label]
     return term.token.split(" > ")[0] if term.field.startswith("category") else term.field
 
 
 def _join(terms: Iterable[Term]) -> str:
     return SEPARATOR.join(term.label for term in terms)
+
+
+def _is_taste(term: Term) -> bool:
+    return term.field != TRAIT_FIELD
 
 
 def describe(
@@ -113,16 +118,15 @@ def describe(
         profile: Means of the segment; frequency, recency_days and monetary are told.
         base: Means over all users.
     """
-    told = " and ".join(
-        f"{t.label} ({t.lift:.1f} times the average)" for t in tastes if t.field != TRAIT_FIELD
-    )
+    liked = [f"{t.label} ({t.lift:.1f} times the average)" for t in tastes if _is_taste(t)]
+    told = " and ".join([", ".join(liked[:-1]), liked[-1]] if len(liked) > 1 else liked)
     first = f"{share:.0%} of users" + (f", with a taste for {told}." if told else ".")
     days, gap = profile.get("frequency"), profile.get("recency_days")
     if days is None or gap is None:
         return first
     second = (
         f"They came on {days:.0f} day{'' if round(days) == 1 else 's'} "
-        f"(average {base['frequency']:.0f}), last {gap:.0f} days before the date"
+        f"(average {base['frequency']:.0f}), the last time {gap:.0f} days before the date"
     )
     value, average = profile.get("monetary", 0.0), base.get("monetary", 0.0)
     if average > 0:

@@ -21,7 +21,7 @@ from kinsight.tables import table_schema
 TOP_TERMS = 10
 # What fewer members have is no mark of the segment; single items are rarer than categories.
 CATEGORY_SUPPORT = 0.1
-ITEM_SUPPORT = 0.02
+ITEM_SUPPORT = 0.05
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
 
 ARRAY_COLUMNS = (
     "item",
@@ -33,18 +35,20 @@ def build_sequences(encoded: DataFrame) -> DataFrame:
     """One row a user with equal-length arrays, oldest event first; files sorted by user.
 
     Args:
-        encoded: See :func:`kinsight.sequence.encoding.encode_events`; partitioned by user.
+        encoded: See :func:`kinsight.sequence.encoding.encode_events`.
     """
-    columns = ("user_id", "age", "events_total", "event_time", *ARRAY_COLUMNS)
-    in_order = encoded.select(*columns).sortWithinPartitions("user_id", "age", ascending=[1, 0])
-    return in_order.mapInArrow(arrays_of_batches, SEQUENCE_SCHEMA)
+    oldest_first = Window.partitionBy("user_id").orderBy(F.desc("age"))
+    # A window brings users together and sorts them, and costs no shuffle where they already are.
+    in_order = encoded.withColumn("place", F.row_number().over(oldest_first))
+    columns = ("user_id", "place", "events_total", "event_time", *ARRAY_COLUMNS)
+    return in_order.select(*columns).mapInArrow(arrays_of_batches, SEQUENCE_SCHEMA)
 
 
 def arrays_of_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Turn events into one row a user; the events of a user may span batches.
 
     Args:
-        batches: Events sorted by user and falling age; the age of a user's last event is 1.
+        batches: Events sorted by user and place; the place of a user's first event is 1.
 
     Yields:
         Rows of :data:`SEQUENCE_SCHEMA`.
@@ -54,38 +58,35 @@ def arrays_of_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBa
         waiting.append(batch)
         if sum(part.num_rows for part in waiting) >= CHUNK_EVENTS:
             events = _combine(waiting)
-            ends = _user_ends(events)
-            if len(ends):
-                yield _arrays(events.slice(0, ends[-1]), ends)
-                events = events.slice(ends[-1])
-            waiting = [events]
+            starts = _user_starts(events)
+            # The last user may go on in the next batch.
+            yield from _arrays(events.slice(0, starts[-1]), starts[:-1]).to_batches()
+            waiting = events.slice(starts[-1]).to_batches()
     if waiting:
         events = _combine(waiting)
-        if events.num_rows:
-            yield _arrays(events, _user_ends(events))
+        yield from _arrays(events, _user_starts(events)).to_batches()
 
 
-def _combine(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+def _combine(batches: list[pa.RecordBatch]) -> pa.Table:
+    return pa.Table.from_batches(batches).combine_chunks()
 
 
-def _user_ends(events: pa.RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Where each user's events end (exclusive): after the one of age 1."""
-    return np.flatnonzero(events.column("age").to_numpy() == 1) + 1
+def _user_starts(events: pa.Table) -> npt.NDArray[np.int32]:
+    """Where each user's events start."""
+    return np.flatnonzero(events["place"].to_numpy() == 1).astype(np.int32)
 
 
-def _arrays(
-    events: pa.RecordBatch, ends: np.ndarray[tuple[int], np.dtype[np.int64]]
-) -> pa.RecordBatch:
-    offsets = np.concatenate([[0], ends]).astype(np.int32)
+def _arrays(events: pa.Table, starts: npt.NDArray[np.int32]) -> pa.Table:
+    offsets = np.append(starts, np.int32(events.num_rows))
     first, last = pa.array(offsets[:-1]), pa.array(offsets[1:] - 1)
     columns = {
-        "user_id": events.column("user_id").take(last),
+        "user_id": events["user_id"].take(last),
         "length": pa.array(np.diff(offsets)),
-        "events_total": events.column("events_total").take(last),
-        "first_event_time": events.column("event_time").take(first),
-        "last_event_time": events.column("event_time").take(last),
+        "events_total": events["events_total"].take(last),
+        "first_event_time": events["event_time"].take(first),
+        "last_event_time": events["event_time"].take(last),
     }
     for name in ARRAY_COLUMNS:
-        columns[name] = pa.ListArray.from_arrays(pa.array(offsets), events.column(name))
-    return pa.RecordBatch.from_pydict(columns)
+        flat = events[name].combine_chunks()
+        columns[name] = pa.ListArray.from_arrays(pa.array(offsets), flat)
+    return pa.Table.from_pydict(columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from pyspark.sql import Column, DataFrame
@@ -14,6 +15,14 @@ UNKNOWN = 1
 
 FIRST_INDEX = 2
 """Index of the first token of every field."""
+
+
+@dataclasses.dataclass(frozen=True)
+class KnownEvents:
+    """Events with a token of a field, and those among them whose token has an index."""
+
+    events: int
+    known: int
 
 
 def price_index(price: Column, edges: Sequence[float] | None) -> Column:
@@ -111,3 +120,25 @@ def encode_events(
             "seconds",
         )
     )
+
+
+def count_known(
+    user_tokens: DataFrame, indices: DataFrame, fields: Sequence[str]
+) -> dict[str, KnownEvents]:
+    """How many events have a token of each field, and one that the vocabulary knows.
+
+    Args:
+        user_tokens: See :func:`kinsight.sequence.gather.count_user_tokens`.
+        indices: See :func:`token_indices`.
+        fields: Names of product fields.
+    """
+    numbers = [field_number(field) for field in fields]
+    rows = (
+        user_tokens.where(F.col("field").isin(numbers) & F.col("code").isNotNull())
+        .join(F.broadcast(indices), ["field", "code"], "left")
+        .groupBy("field")
+        .agg(F.sum("events"), F.sum(F.when(F.col("index").isNotNull(), F.col("events"))))
+        .collect()  # a row a field
+    )
+    found = {number: KnownEvents(events, known or 0) for number, events, known in rows}
+    return {f: found.get(n, KnownEvents(0, 0)) for f, n in zip(fields, numbers, strict=True)}

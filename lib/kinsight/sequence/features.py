@@ -41,6 +41,7 @@ def user_features(
     """
     features = (
         _totals(gathered, instant)
+        .join(_sessions(gathered), "user_id")
         .join(_habits(gathered), "user_id")
         .join(_type_shares(gathered), "user_id")
         .join(_tastes(user_tokens, coded, level, category_shares), "user_id")
@@ -62,20 +63,24 @@ def _totals(gathered: DataFrame, instant: dt.datetime) -> DataFrame:
     def days_since(time: Column) -> Column:
         return (F.unix_micros(F.lit(instant)) - F.unix_micros(time)) / (SECONDS_A_DAY * 1e6)
 
-    return (
-        gathered.groupBy("user_id")
-        .agg(
-            days_since(F.max("event_time")).alias("recency_days"),
-            days_since(F.min("event_time")).alias("tenure_days"),
-            F.count_distinct("day").alias("frequency"),
-            F.sum(signed).alias("monetary"),
-            F.count("*").alias("events"),
-            F.count_distinct("session_id").alias("sessions"),
-            F.count_if(is_purchase).alias("purchases"),
-            F.count_if(is_return).alias("returns"),
-            F.avg("price").alias("average_price"),
-        )
-        .withColumn("events_per_session", F.col("events") / F.col("sessions"))
+    return gathered.groupBy("user_id").agg(
+        days_since(F.max("event_time")).alias("recency_days"),
+        days_since(F.min("event_time")).alias("tenure_days"),
+        F.count_if("ends_day").alias("frequency"),
+        F.sum(signed).alias("monetary"),
+        F.count("*").alias("events"),
+        F.count_if(is_purchase).alias("purchases"),
+        F.count_if(is_return).alias("returns"),
+        F.avg("price").alias("average_price"),
+    )
+
+
+def _sessions(gathered: DataFrame) -> DataFrame:
+    # Two groupings need no shuffle here; count_distinct would add two.
+    by_session = gathered.groupBy("user_id", "session_id").agg(F.count("*").alias("n"))
+    return by_session.groupBy("user_id").agg(
+        F.count("*").alias("sessions"),
+        (F.sum("n") / F.count("*")).alias("events_per_session"),
     )
 
 

@@ -20,9 +20,9 @@ def gather_events(numbered: DataFrame, timezone: str, partitions: int) -> DataFr
 
     Returns:
         user_id, age (INT, 1 = the user's latest event), events_total (BIGINT, of the user),
-        event_time, seconds (BIGINT, since 1970 UTC), day (INT, days since 1970 in the shop),
-        hour_of_week (INT, 1 + 24 x weekday + hour in the shop), event_type, session_id, product,
-        price, quantity.
+        event_time, seconds (BIGINT, since 1970 UTC), hour_of_week (INT, 1 + 24 x weekday + hour
+        in the shop), ends_day (BOOLEAN, the user's last event of a day in the shop), event_type,
+        session_id, product, price, quantity.
     """
     local = F.from_utc_timestamp("event_time", timezone)
     slim = numbered.select(
@@ -30,7 +30,7 @@ def gather_events(numbered: DataFrame, timezone: str, partitions: int) -> DataFr
         "event_time",
         "event_id",
         F.unix_seconds("event_time").alias("seconds"),
-        F.unix_date(local.cast("date")).alias("day"),
+        local.cast("date").alias("day"),
         (1 + 24 * F.weekday(local) + F.hour(local)).alias("hour_of_week"),
         "event_type",
         "session_id",
@@ -44,9 +44,14 @@ def gather_events(numbered: DataFrame, timezone: str, partitions: int) -> DataFr
         # The explicit number keeps adaptive execution from merging partitions, which would make
         # Spark forget that the rows are already together by user.
         slim.repartition(partitions, "user_id")
-        .withColumn("age", F.row_number().over(history))
-        .withColumn("events_total", F.count("*").over(whole))
-        .drop("event_id")
+        .withColumns(
+            {
+                "age": F.row_number().over(history),
+                "events_total": F.count("*").over(whole),
+                "ends_day": ~F.col("day").eqNullSafe(F.lag("day").over(history)),
+            }
+        )
+        .drop("event_id", "day")
     )
 
 
@@ -59,9 +64,9 @@ def count_user_tokens(gathered: DataFrame, coded: DataFrame) -> DataFrame:
         gathered: See :func:`gather_events`.
         coded: See :func:`kinsight.sequence.products.product_tokens`.
     """
-    by_product = gathered.groupBy("user_id", "product").agg(F.count("*").alias("events"))
     return (
-        by_product.join(coded.select("product", "field", "code"), "product")
+        gathered.select("user_id", "product")
+        .join(coded.select("product", "field", "code"), "product")
         .groupBy("user_id", "field", "code")
-        .agg(F.sum("events").alias("events"))
+        .agg(F.count("*").alias("events"))
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -15,12 +15,15 @@ from kinsight.errors import IntegrityError
 from kinsight.runs import StageRun, StageSummary
 from kinsight.sequence.arrays import build_sequences
 from kinsight.sequence.bags import user_bags
-from kinsight.sequence.encoding import encode_events, encode_products, token_indices
+from kinsight.sequence.encoding import (
+    count_known,
+    encode_events,
+    encode_products,
+    token_indices,
+)
 from kinsight.sequence.features import user_features
 from kinsight.sequence.gather import count_user_tokens, gather_events
 from kinsight.sequence.products import (
-    field_number,
-    fields_of,
     find_products,
     product_tokens,
     with_product,
@@ -47,10 +50,25 @@ from kinsight.workspace import Workspace
 BROADCAST_PRODUCTS = 1_000_000
 """Up to so many products (about 100 MB) are sent to every task instead of shuffling the events."""
 
-UNKNOWN_SHARE_TO_WARN = 0.5
+KNOWN_SHARE_EXPECTED = 0.5
+"""Below this share of events with known items, brands or categories the run warns."""
 
-Keep = Callable[[DataFrame], DataFrame]
-"""Persists a frame until the run ends."""
+FrameMap = Callable[[DataFrame], DataFrame]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Window:
+    """What the run may see.
+
+    Attributes:
+        events: Rows of table events, cut by time and by the hot-user cap.
+        counts: What there was before the cap.
+        hot_users: Users that were cut; None where nobody was.
+    """
+
+    events: DataFrame
+    counts: WindowCounts
+    hot_users: DataFrame | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,17 +79,15 @@ class _Gathered:
         events: See :func:`kinsight.sequence.gather.gather_events`.
         coded: See :func:`kinsight.sequence.products.product_tokens`.
         user_tokens: See :func:`kinsight.sequence.gather.count_user_tokens`.
-        hot_users: Users that were cut; None where nobody was.
         levels: Category levels of ``coded`` and ``user_tokens``.
-        users: Users of the window.
+        ship: Marks a frame of products for broadcast, unless there are too many.
     """
 
     events: DataFrame
     coded: DataFrame
     user_tokens: DataFrame
-    hot_users: DataFrame | None
     levels: int
-    users: int
+    ship: FrameMap
 
 
 def run_sequence(
@@ -99,34 +115,44 @@ def run_sequence(
     """
     settings = workspace.config.sequence
     with (
-        ExitStack() as stack,
+        _kept_frames() as keep,
         workspace.run("sequence", as_of, settings, latest_input) as run,
     ):
-
-        def keep(frame: DataFrame) -> DataFrame:
-            stack.callback(frame.persist().unpersist)
-            return frame
-
         events, items = _read_inputs(run)
-        version = None if new_vocabulary else version_to_use(run, as_of.date)
-        known = None if version is None else _read_version(run, version)
-        gathered = _gather(run, as_of, settings, events, items, known, keep)
-        vocabulary = known or _make_vocabulary(run, as_of, settings, gathered, keep)
-        if known is not None:
-            run.publish_unchanged(["vocabularies"])
+        vocabulary = None if new_vocabulary else _find_vocabulary(run, as_of)
+        window = _cut_window(run, as_of, settings, events, keep)
+        levels = 0 if vocabulary is None else vocabulary.levels
+        gathered = _gather(run, as_of, settings, window, items, levels, keep)
+        if vocabulary is None:
+            vocabulary = _make_vocabulary(run, as_of, settings, gathered, keep)
         run.producer = {"vocabulary_version": [vocabulary.version]}
-        _write_outputs(run, as_of, settings, gathered, vocabulary, keep)
+        _write_outputs(run, as_of, settings, window, gathered, vocabulary, keep)
         return run.summary()
-    raise AssertionError  # for mypy: the run's exit never swallows an exception
+
+
+@contextmanager
+def _kept_frames() -> Iterator[FrameMap]:
+    """Gives a function that persists a frame until the block ends."""
+    frames: list[DataFrame] = []
+
+    def keep(frame: DataFrame) -> DataFrame:
+        frames.append(frame.persist())
+        return frame
+
+    try:
+        yield keep
+    finally:
+        for frame in frames:
+            frame.unpersist()
 
 
 def _read_inputs(run: StageRun) -> tuple[DataFrame, DataFrame]:
     """Events and items, at the versions of this date's earlier run where there was one."""
     pinned = run.earlier_version("events")
     if pinned is None:
-        events = run.read(run.require("events", made_by="ingest"))
-        published = run.log.newest("items")
-        items_version = None if published is None else published.version
+        published = run.require("events", made_by="ingest")
+        events = run.read(published)
+        items_version = published.record.outputs.get("items")
     else:
         events = run.read("events", pinned)
         items_version = run.earlier_version("items")
@@ -135,74 +161,87 @@ def _read_inputs(run: StageRun) -> tuple[DataFrame, DataFrame]:
     return events, run.read("items", items_version)
 
 
-def _read_version(run: StageRun, version: str) -> Vocabulary:
-    return read_vocabulary(run.read("vocabularies"), version)
+def _find_vocabulary(run: StageRun, as_of: AsOf) -> Vocabulary | None:
+    """The vocabulary that this date uses, published for it once more; None: make one."""
+    version = version_to_use(run, as_of.date)
+    if version is None:
+        return None
+    run.publish_unchanged(["vocabularies"])
+    return read_vocabulary(run.read("vocabularies", run.outputs["vocabularies"]), version)
 
 
-def _gather(
-    run: StageRun,
-    as_of: AsOf,
-    settings: SequenceConfig,
-    events: DataFrame,
-    items: DataFrame,
-    vocabulary: Vocabulary | None,
-    keep: Keep,
-) -> _Gathered:
-    """Cut the window and hot users out of the events and bring each user's together."""
+def _cut_window(
+    run: StageRun, as_of: AsOf, settings: SequenceConfig, events: DataFrame, keep: FrameMap
+) -> _Window:
+    """The events that the run may see, without those of hot users beyond the cap."""
+    cap = settings.hot_user_events
     window = events_in_window(events, as_of, settings.lookback_days)
     by_user = keep(events_by_user(window))
     with run.step("counting events"):
-        counts = count_window(by_user, settings.hot_user_events)
+        counts = count_window(by_user, cap)
     if not counts.events:
         raise refuse_empty_window(events, as_of, settings.lookback_days)
-    hot_users = None
-    if counts.hot_users:
-        hot_users = keep(hot_user_thresholds(window, by_user, settings.hot_user_events))
-        window = cut_hot_users(window, hot_users)
-    _report_window(run, counts, settings.hot_user_events)
-    with run.step("finding products"):
-        products = keep(find_products(window, items, as_of.instant))
-        row = products.agg(F.count("*"), F.coalesce(F.max(F.size("path")), F.lit(0))).first()
-        number, depth = row or (0, 0)
-        levels = max(depth, vocabulary.levels if vocabulary else 0)
-        coded = keep(product_tokens(products, levels))
-    run.counts["products"] = number
-    with run.step("gathering each user's events"):
-        numbered = with_product(window, products, broadcast=number <= BROADCAST_PRODUCTS)
-        partitions = int(run.tables.spark.conf.get("spark.sql.shuffle.partitions") or 8)
-        gathered = keep(gather_events(numbered, as_of.timezone, partitions))
-        kept, truncated = gathered.agg(
-            F.count("*"), F.count_if(F.col("age") > settings.max_length)
-        ).first() or (0, 0)
-    run.counts["events_truncated"] = truncated
-    if kept != counts.events - counts.events_cut:
-        raise IntegrityError(
-            "Events were lost or doubled on the way to the sequences.",
-            expected=f"{counts.events - counts.events_cut} events after the hot-user cap",
-            found=f"{kept}",
-            to_do="check that event_id is unique in table events; else please report it",
-        )
-    user_tokens = keep(count_user_tokens(gathered, coded))
-    return _Gathered(gathered, coded, user_tokens, hot_users, levels, counts.users)
-
-
-def _report_window(run: StageRun, counts: WindowCounts, cap: int) -> None:
     run.counts |= {
         "events_in_window": counts.events,
         "users": counts.users,
         "hot_users": counts.hot_users,
         "events_cut_by_cap": counts.events_cut,
     }
-    if counts.hot_users:
-        run.warn(
-            f"{counts.hot_users} users have more than {cap} events (the largest has "
-            f"{counts.largest}); only the latest {cap} of each are kept and {counts.events_cut} "
-            "events are cut. user_features.is_hot names them; bots belong out of the source."
+    if not counts.hot_users:
+        return _Window(window, counts, None)
+    run.warn(
+        f"{counts.hot_users} users have more than {cap} events (the largest has "
+        f"{counts.largest}); only the latest {cap} of each are kept and {counts.events_cut} "
+        "events are cut. user_features.is_hot names them; bots belong out of the source."
+    )
+    hot_users = keep(hot_user_thresholds(window, by_user, cap))
+    return _Window(cut_hot_users(window, hot_users), counts, hot_users)
+
+
+def _gather(
+    run: StageRun,
+    as_of: AsOf,
+    settings: SequenceConfig,
+    window: _Window,
+    items: DataFrame,
+    vocabulary_levels: int,
+    keep: FrameMap,
+) -> _Gathered:
+    """Bring each user's events together and count each user's tokens."""
+    with run.step("finding products"):
+        products = keep(find_products(window.events, items, as_of.instant))
+        row = products.agg(F.count("*"), F.coalesce(F.max(F.size("path")), F.lit(0))).first()
+        number, depth = row or (0, 0)
+        levels = max(depth, vocabulary_levels)
+        coded = keep(product_tokens(products, levels))
+        ship: FrameMap = F.broadcast if number <= BROADCAST_PRODUCTS else _as_it_is
+    run.counts["products"] = number
+    with run.step("gathering each user's events"):
+        numbered = with_product(window.events, ship(products))
+        partitions = int(run.tables.spark.conf.get("spark.sql.shuffle.partitions") or 8)
+        gathered = keep(gather_events(numbered, as_of.timezone, partitions))
+        kept, truncated = gathered.agg(
+            F.count("*"), F.count_if(F.col("age") > settings.max_length)
+        ).first() or (0, 0)
+    run.counts["events_truncated"] = truncated
+    expected = window.counts.events - window.counts.events_cut
+    if kept != expected:
+        raise IntegrityError(
+            "Events were lost or doubled on the way to the sequences.",
+            expected=f"{expected} events after the hot-user cap",
+            found=f"{kept}",
+            to_do="check that event_id is unique in table events; else please report it",
         )
+    user_tokens = keep(count_user_tokens(gathered, ship(coded)))
+    return _Gathered(gathered, coded, user_tokens, levels, ship)
+
+
+def _as_it_is(frame: DataFrame) -> DataFrame:
+    return frame
 
 
 def _make_vocabulary(
-    run: StageRun, as_of: AsOf, settings: SequenceConfig, gathered: _Gathered, keep: Keep
+    run: StageRun, as_of: AsOf, settings: SequenceConfig, gathered: _Gathered, keep: FrameMap
 ) -> Vocabulary:
     """Make this window's vocabulary; one of the same content is left as it is."""
     with run.step("making the vocabulary"):
@@ -227,17 +266,19 @@ def _write_outputs(
     run: StageRun,
     as_of: AsOf,
     settings: SequenceConfig,
+    window: _Window,
     gathered: _Gathered,
     vocabulary: Vocabulary,
-    keep: Keep,
+    keep: FrameMap,
 ) -> None:
+    """Write the three tables of users and check that each holds every user of the window."""
     level = min(settings.category_level or vocabulary.levels, vocabulary.levels)
     indices = keep(token_indices(gathered.coded, vocabulary.tokens, gathered.levels))
     with run.step("writing sequences"):
         products = encode_products(gathered.coded, indices, level)
         encoded = encode_events(
             gathered.events,
-            products,
+            gathered.ship(products),
             vocabulary.tokens,
             vocabulary.price_edges,
             settings.max_length,
@@ -255,46 +296,33 @@ def _write_outputs(
             gathered.events,
             gathered.user_tokens,
             gathered.coded,
-            gathered.hot_users,
+            window.hot_users,
             instant=as_of.instant,
             level=min(settings.category_level or gathered.levels, gathered.levels),
             category_shares=settings.category_shares,
         )
         run.write("user_features", features, {"as_of": as_of.date})
-    _count_unknown(run, gathered, indices, level)
+    _report_unknown(run, gathered, indices, level)
     rows = {t: run.counts[f"{t}_rows"] for t in ("sequences", "user_features", "user_bags")}
-    if set(rows.values()) != {gathered.users}:
+    if set(rows.values()) != {window.counts.users}:
         raise IntegrityError(
             "The outputs do not hold one row a user.",
-            expected=f"{gathered.users} users of the window in every table",
+            expected=f"{window.counts.users} users of the window in every table",
             found=", ".join(f"{table}: {n}" for table, n in rows.items()),
             to_do="this is a mistake in Kinsight; please report it",
         )
 
 
-def _count_unknown(run: StageRun, gathered: _Gathered, indices: DataFrame, level: int) -> None:
+def _report_unknown(run: StageRun, gathered: _Gathered, indices: DataFrame, level: int) -> None:
     """Count the events whose item, brand or category the vocabulary does not know."""
     fields = ["item", "brand", *([f"category_{level}"] if level else [])]
-    rows = (
-        gathered.user_tokens.where(F.col("code").isNotNull())
-        .where(F.col("field").isin([field_number(field) for field in fields]))
-        .join(F.broadcast(indices), ["field", "code"], "left")
-        .groupBy("field")
-        .agg(
-            F.sum("events"),
-            F.coalesce(F.sum(F.when(F.col("index").isNull(), F.col("events"))), F.lit(0)),
-        )
-        .collect()  # a row a field
-    )
-    unknown = {fields_of(level)[number]: (n, missing) for number, n, missing in rows}
-    run.counts["unknown_tokens"] = 0
-    for field in fields:
-        total, missing = unknown.get(field, (0, 0))
-        run.counts[f"unknown_{field}"] = missing
-        run.counts["unknown_tokens"] += missing
-        if missing > UNKNOWN_SHARE_TO_WARN * total:
+    known = count_known(gathered.user_tokens, indices, fields)
+    run.counts |= {f"unknown_{field}": n.events - n.known for field, n in known.items()}
+    run.counts["unknown_tokens"] = sum(n.events - n.known for n in known.values())
+    for field, n in known.items():
+        if n.known < KNOWN_SHARE_EXPECTED * n.events:
             run.warn(
-                f"{missing / total:.0%} of the events have a {field} that vocabulary "
+                f"{1 - n.known / n.events:.0%} of the events have a {field} that vocabulary "
                 f"{run.producer['vocabulary_version'][0]} does not know; train anew with a new "
                 "vocabulary, or lower sequence.minimum_token_users."
             )

@@ -71,13 +71,12 @@ def find_products(window: DataFrame, items: DataFrame, instant: dt.datetime) -> 
     )
 
 
-def with_product(window: DataFrame, products: DataFrame, broadcast: bool) -> DataFrame:
+def with_product(window: DataFrame, products: DataFrame) -> DataFrame:
     """The events with column product in place of item_id, category and brand.
 
     Args:
         window: Events.
         products: See :func:`find_products`.
-        broadcast: Send all products to every task, which saves a shuffle of the events.
     """
     numbers = products.select("product", *_KEY)
     matches = (
@@ -85,7 +84,7 @@ def with_product(window: DataFrame, products: DataFrame, broadcast: bool) -> Dat
         & window["category"].eqNullSafe(numbers["event_category"])
         & window["brand"].eqNullSafe(numbers["event_brand"])
     )
-    joined = window.join(F.broadcast(numbers) if broadcast else numbers, matches)
+    joined = window.join(numbers, matches)
     columns = [window[c] for c in window.columns if c not in ("item_id", "category", "brand")]
     return joined.select(*columns, "product")
 

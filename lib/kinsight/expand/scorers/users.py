@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
+from kinsight.errors import IntegrityError
 from kinsight.expand.measures import BoolArray, FloatArray, IntArray
 
 PARTS = 3
@@ -76,10 +77,21 @@ def decode(rows: pa.RecordBatch, token_weights: Mapping[str, FloatArray], dimens
             each field ``tokens_FIELD`` and ``counts_FIELD`` (null where there are none).
         token_weights: By field, the inverse document frequency of each token index [tokens].
         dimension: Width of the vectors.
+
+    Raises:
+        IntegrityError: If a vector has another width.
     """
     vectors = rows.column("vector")
     has_vector = pc.is_valid(vectors).to_numpy(zero_copy_only=False)
     dense = np.zeros((rows.num_rows, dimension), dtype=np.float32)
+    widths = pc.unique(pc.list_value_length(vectors.filter(pc.is_valid(vectors)))).to_pylist()
+    if widths not in ([], [dimension]):
+        raise IntegrityError(
+            "The vectors of the date have different widths.",
+            expected=f"{dimension} numbers each",
+            found=", ".join(str(width) for width in widths),
+            to_do="run `kinsight embed` again for this date",
+        )
     dense[has_vector] = _flat(vectors).reshape(-1, dimension)
     return Users(
         ids=rows.column("user_id").to_numpy(zero_copy_only=False),

@@ -81,5 +81,5 @@ def fit_space(blocks: Blocks, seed: int) -> Space:
 def _dense(blocks: Blocks, tastes: Tastes | None) -> list[npt.NDArray[np.float64]]:
     dense = [] if blocks.vectors is None else [blocks.vectors.astype(np.float64)]
     if tastes is not None and blocks.counts is not None:
-        dense.append(tastes.vectors(blocks.counts))
+        dense.append(tastes.vectors(blocks.counts).astype(np.float64))
     return dense

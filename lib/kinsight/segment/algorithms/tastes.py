@@ -25,22 +25,22 @@ class Tastes:
     """Weights of tokens and the axes that the weighted counts are projected on.
 
     Attributes:
-        idf: log((1 + users) / (1 + users with the token)) [tokens], float64; 0 for tokens that
+        idf: log((1 + users) / (1 + users with the token)) [tokens], float32; 0 for tokens that
             no fitting user has.
-        axes: Orthonormal columns [tokens, width], float64.
+        axes: Orthonormal columns [tokens, width], float32: they travel to the executors.
     """
 
-    idf: npt.NDArray[np.float64]
-    axes: npt.NDArray[np.float64]
+    idf: npt.NDArray[np.float32]
+    axes: npt.NDArray[np.float32]
 
-    def vectors(self, counts: csr_matrix) -> npt.NDArray[np.float64]:
+    def vectors(self, counts: csr_matrix) -> npt.NDArray[np.float32]:
         """The taste vector of each user.
 
         Args:
             counts: Events of each user with each token [n, tokens].
 
         Returns:
-            Array [n, width], rows of length 1 at most; zero where no token is known.
+            Array [n, width], float32, rows of length 1 at most; zero where no token is known.
         """
         return np.asarray(_weighted(counts, self.idf) @ self.axes)
 
@@ -57,15 +57,16 @@ def fit_tastes(counts: csr_matrix, seed: int) -> Tastes:
     having = np.bincount(counts.indices, minlength=counts.shape[1]).astype(np.float64)
     idf = np.where(having > 0, np.log((1 + counts.shape[0]) / (1 + having)), 0.0)
     idf[:FIRST_TOKEN] = 0.0
+    idf = idf.astype(np.float32)
     width = min(WIDTH, *counts.shape)
     _, _, axes = randomized_svd(_weighted(counts, idf), width, random_state=seed)
-    return Tastes(idf, np.ascontiguousarray(axes.T))
+    return Tastes(idf, np.ascontiguousarray(axes.T, dtype=np.float32))
 
 
-def _weighted(counts: csr_matrix, idf: npt.NDArray[np.float64]) -> csr_matrix:
+def _weighted(counts: csr_matrix, idf: npt.NDArray[np.float32]) -> csr_matrix:
     """log(1 + count) x idf, rows of length 1: a user who comes twice as often tastes the same."""
-    weighted = counts.astype(np.float64)
+    weighted = counts.astype(np.float32)
     weighted.data = np.log1p(weighted.data)
     weighted = weighted @ diags(idf)
     lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
-    return csr_matrix(diags(1.0 / np.maximum(lengths, 1e-12)) @ weighted)
+    return csr_matrix(diags(1.0 / np.maximum(lengths, np.float32(1e-12))) @ weighted)
