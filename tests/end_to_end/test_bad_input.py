@@ -163,10 +163,13 @@ class TestWithAHealthyShop:
     def test_fewer_users_than_segments_are_refused(
         self, kinsight: Command, spark: SparkSession, healthy: Path
     ) -> None:
-        config = self.variant(healthy, "many.yaml", segment={"name": "many", "segments": 900})
-        refused(kinsight("segment", "-c", config, "--as-of", AS_OF, "-q"), 3, "900")
-        records = open_shop(spark, config).log.records()
-        assert not any(r.producer.get("segmentation") == ["many"] for r in records)
+        settings = {"name": "many", "segments": 900, "minimum_share": 0.001}
+        config = self.variant(healthy, "many.yaml", segment=settings)
+        refused(kinsight("segment", "-c", config, "--as-of", AS_OF, "-q"), 3, "900 segments")
+        assert (
+            open_shop(spark, config).log.newest("segments", producer={"segmentation": "many"})
+            is None
+        )
 
     @pytest.mark.parametrize(
         ("csv", "words"),
