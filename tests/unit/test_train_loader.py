@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinsight.encoders.histories import COLUMNS, INDEX_FIELDS, ranges
@@ -39,6 +39,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return write_files(folder, tables, rows_a_group=15)
 
 
+@settings(deadline=None)  # timing depends on the machine
 @given(st.lists(st.integers(1, 9_000), max_size=6))
 def test_what_is_laid_on_pages_comes_back(lengths: list[int]) -> None:
     histories = random_histories(lengths)
