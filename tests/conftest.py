@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from pyspark.sql import SparkSession
 
 from kinsight.config import KinsightConfig, SparkConfig, parse_settings
 from kinsight.progress import Progress
 from kinsight.workspace import Workspace
+
+# The same examples on every run, and no verdict on the speed of a shared machine.
+settings.register_profile("kinsight", deadline=None, derandomize=True)
+settings.load_profile("kinsight")
 
 TEST_PROPERTIES = {
     "spark.master": "local[2]",
@@ -19,6 +24,10 @@ TEST_PROPERTIES = {
     "spark.sql.shuffle.partitions": "2",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
+    # Many small jobs in a young JVM: the second compiler and parallel collectors cost more than
+    # they give.
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.databricks.delta.snapshotPartitions": "1",
 }
 
 
