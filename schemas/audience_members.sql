@@ -3,8 +3,8 @@ CREATE TABLE IF NOT EXISTS {table} (
   as_of      DATE NOT NULL COMMENT 'The row rests on events before midnight of this date in the shop time zone',
   user_id    STRING NOT NULL COMMENT 'Customer',
   score      DOUBLE NOT NULL COMMENT 'Score of the chosen scorer; comparable within one audience and date only',
-  rank       BIGINT NOT NULL COMMENT '1 is the most similar; ties by user id hash',
-  percentile DOUBLE NOT NULL COMMENT 'Rank divided by the number of ranked users',
+  rank       BIGINT NOT NULL COMMENT '1 is the most similar; ties by user id hash; 0 for kept seeds',
+  percentile DOUBLE NOT NULL COMMENT 'Rank divided by the number of ranked users; 0 for kept seeds',
   level      STRING NOT NULL COMMENT 'Smallest size level that holds the user; seed for kept seeds',
   is_seed    BOOLEAN NOT NULL COMMENT 'True where the user was a seed and seeds are kept',
   run_id     STRING NOT NULL COMMENT 'The run that wrote the row, see table runs'

@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS {table} (
   members          BIGINT NOT NULL COMMENT 'Rows written to audience_members',
   scorer           STRING COMMENT 'Scorer that ranked the members',
   scorer_reason    STRING COMMENT 'Why this scorer',
-  scorers          ARRAY<STRUCT<scorer: STRING, auc: DOUBLE, auc_std: DOUBLE, recall: DOUBLE, lift: DOUBLE, seconds: DOUBLE>> NOT NULL COMMENT 'Held-out measures of each scorer and of activity and random, recall and lift at the reference level',
+  scorers          ARRAY<STRUCT<scorer: STRING, auc: DOUBLE, auc_std: DOUBLE, recall: DOUBLE, lift: DOUBLE, seconds: DOUBLE>> NOT NULL COMMENT 'Held-out measures of each scorer and of activity and random, recall and lift at the reference level; auc_std is the standard error of the AUC',
   reference_share  DOUBLE COMMENT 'Size level of the recall and lift in scorers',
   verdict          STRING COMMENT 'none, weak, fair or strong',
   verdict_text     STRING COMMENT 'The verdict in words',

@@ -215,6 +215,7 @@ class StageRun:
         self.counts: dict[str, int] = {}
         self.metrics: dict[str, float] = {}
         self.warnings: list[str] = []
+        self._records: list[RunRecord] | None = None
         self._clock = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -246,6 +247,12 @@ class StageRun:
         self.warnings.append(message)
         self.progress.warn(message)
 
+    def records(self) -> list[RunRecord]:
+        """All runs as they were when this one first asked: one look at the log."""
+        if self._records is None:
+            self._records = self.log.records()
+        return self._records
+
     def earlier_version(self, table: str, producer: Mapping[str, str] | None = None) -> int | None:
         """The version of an input that the last succeeded run of this stage and date read.
 
@@ -254,7 +261,7 @@ class StageRun:
         """
         if self.latest_input or self.as_of is None:
             return None
-        for record in reversed(self.log.records()):
+        for record in reversed(self.records()):
             if (
                 record.stage == self.stage
                 and record.status == "succeeded"
@@ -285,7 +292,9 @@ class StageRun:
         Raises:
             RefusedError: If no succeeded run published it.
         """
-        found = self.log.newest(table, as_of=as_of, not_after=not_after, producer=producer)
+        found = newest_publication(
+            self.records(), table, as_of=as_of, not_after=not_after, producer=producer
+        )
         if found is None:
             wanted = ", ".join(f"{k} {v}" for k, v in (producer or {}).items())
             date = f" for {as_of}" if as_of else f" up to {not_after}" if not_after else ""

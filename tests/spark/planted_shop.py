@@ -202,7 +202,20 @@ def embedded(as_of: str) -> Tables:
         }
         for number in range(USERS)
     ]
-    return {"user_features": features, "embeddings": vectors}
+    bags = [
+        {
+            "user_id": user(number),
+            "vocabulary_version": VOCABULARY,
+            "events": 5,
+            "bags": {
+                "item": ([9], [1.0]),
+                "category_1": ([2], [5.0]),
+                "category_2": ([2, 3 + ids.index(segment_of(number, as_of))], [1.0, 4.0]),
+            },
+        }
+        for number in range(USERS)
+    ]
+    return {"user_features": features, "user_bags": bags, "embeddings": vectors}
 
 
 def model() -> dict[str, Any]:

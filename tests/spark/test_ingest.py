@@ -77,7 +77,7 @@ DAY_2 = [("u2", "00:05:00", "i2"), ("u1", "09:00:00", "i1")]
 
 @pytest.fixture(scope="module")
 def shop(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    """Four runs: the first files, nothing new, more files, a changed file."""
+    """Four runs: the first files, nothing new, more files, changed files."""
     folder = tmp_path_factory.mktemp("a shop")
     workspace = open_test_workspace(spark, folder / "warehouse", ingest=ingest_section(folder))
     summaries = {}
@@ -89,7 +89,10 @@ def shop(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     (folder / "items.csv").write_text("item_id,brand,shelf\ni1,acme,top\ni2,acme,\n")
     (folder / "users.csv").write_text("user_id,country\nu1,DE\nu2,FR\n")
     summaries["first"] = run_ingest(workspace)
-    summaries["nothing new"] = run_ingest(workspace)
+    other = ingest_section(folder)
+    other["events"][0]["event_types"] = {"view": "click"}
+    remapped = open_test_workspace(spark, folder / "warehouse", ingest=other)
+    summaries["nothing new"] = run_ingest(remapped)
 
     write_clicks(folder, "2024-01-02", DAY_2)
     again = [("o2", "u1", "2024-01-01"), ("o3", "u2", "2024-01-02"), ("o3", "u2", "2024-01-02")]
@@ -98,6 +101,7 @@ def shop(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     summaries["grown"] = run_ingest(workspace)
 
     write_clicks(folder, "2024-01-01", DAY_1[:-1], bad=1)
+    write_orders(folder, "1.parquet", [("o1", "u1", "2024-01-01 09:10")])
     summaries["changed"] = run_ingest(workspace)
     return Shop(folder, workspace, summaries)
 
@@ -121,10 +125,25 @@ def test_a_run_without_new_files_publishes_the_tables_as_they_are(shop: Shop) ->
     assert (again.counts["files_read"], again.counts["files_unchanged"]) == (0, 4)
 
 
+def test_changed_settings_without_new_files_are_warned_about(shop: Shop) -> None:
+    (warning,) = shop.summaries["nothing new"].warnings
+    assert warning.startswith("the settings of source clicks changed")
+
+
 def test_only_new_and_changed_files_are_read(shop: Shop) -> None:
-    grown, changed = shop.summaries["grown"].counts, shop.summaries["changed"].counts
+    grown = shop.summaries["grown"].counts
     assert (grown["files_read"], grown["files_unchanged"]) == (3, 3)
-    assert (changed["files_read"], changed["files_unchanged"]) == (1, 5)
+
+
+def test_a_copy_left_out_comes_back_when_a_changed_file_no_longer_holds_the_event(
+    shop: Shop,
+) -> None:
+    changed = shop.summaries["changed"].counts
+    assert (changed["files_read"], changed["files_unchanged"]) == (3, 3)
+    order = shop.workspace.tables.read("events").where("event_id = 'o2'")
+    files = shop.workspace.tables.read("ingested_files")
+    (row,) = order.join(files, "source_file_id").select("path").collect()
+    assert row["path"].endswith("orders/2.parquet")
 
 
 def test_repeated_deliveries_are_left_out_across_files_and_counted(shop: Shop) -> None:
@@ -153,7 +172,7 @@ def test_a_grown_and_changed_folder_equals_one_read_at_once(
 ) -> None:
     at_once = open_test_workspace(spark, tmp_path / "w", ingest=ingest_section(shop.folder))
     counts = run_ingest(at_once).counts
-    assert (counts["rows_quarantined"], counts["rows_deduplicated"]) == (1, 2)
+    assert (counts["rows_quarantined"], counts["rows_deduplicated"]) == (1, 1)
     assert_same_tables(at_once, shop.workspace, TABLES, ignore=RUN_COLUMNS)
 
 

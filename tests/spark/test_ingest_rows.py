@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from kinsight.config import (
 from kinsight.errors import ConfigError, RefusedError
 from kinsight.ingest.files import EPOCH, list_files
 from kinsight.ingest.layouts import group_layouts, probe_files
-from kinsight.ingest.mapping import Field, flag, instant, number, text
+from kinsight.ingest.mapping import Field, check_time_format, flag, instant, number, text
 from kinsight.ingest.reading import read_rows
 from kinsight.ingest.rows import event_rows, item_rows, user_rows
 
@@ -123,6 +124,16 @@ class TestFiles:
         assert probe.unreadable is not None
         assert probe.unreadable.path == str(tmp_path / name)
 
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+    def test_a_file_without_permission_is_found_at_the_first_look(
+        self, spark: SparkSession, tmp_path: Path
+    ) -> None:
+        (tmp_path / "a.csv").write_text("user\n")
+        (tmp_path / "a.csv").chmod(0)
+        source = event_source(tmp_path / "a.csv")
+        (probe,) = probe_files(spark, source, list_files(spark, source, "events"))
+        assert "Permission denied" in str(probe.unreadable)
+
     def test_a_missing_column_names_the_closest(self, spark: SparkSession, tmp_path: Path) -> None:
         path = tmp_path / "a.csv"
         path.write_text("usr,at,event,item,units,total\n")
@@ -201,6 +212,13 @@ class TestValues:
             instant(
                 Field("event_time", "event_time (column t)", F.lit(1.0), DoubleType()), None, None
             )
+
+    @pytest.mark.parametrize("pattern", ["yyyy-MM-dd bb", "YYYY"])
+    def test_an_unknown_time_pattern_is_a_usage_error(
+        self, spark: SparkSession, pattern: str
+    ) -> None:
+        with pytest.raises(ConfigError, match=pattern):
+            check_time_format(spark, event_source(Path("x"), time_format=pattern))
 
     def test_flags(self, spark: SparkSession) -> None:
         raw = ["yes", "TRUE", "0", "n", "perhaps", None]

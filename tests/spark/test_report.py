@@ -18,7 +18,7 @@ from kinsight.errors import ConfigError, RefusedError
 from kinsight.report.data import ReportData, collect
 from kinsight.report.html import render
 from kinsight.report.job import run_report
-from kinsight.report.segmentation import discriminating_plane
+from kinsight.report.places import discriminating_plane, place_by_bags, weigh
 from kinsight.report.sources import Sources
 from kinsight.workspace import Workspace
 from tests.conftest import open_test_workspace
@@ -218,7 +218,7 @@ def test_a_first_date_is_reported_from_published_rows_with_words_for_what_is_mis
     assert "Half of a failed run" not in text
     assert "This is the first date of this segmentation" in text
     assert "No audience was made for this date" in text
-    assert "no vectors were published for this date" in text
+    assert "was not published for this date" in text
     assert "No histories were published for this date" in text
 
 
@@ -255,6 +255,28 @@ def test_a_date_shows_the_ingest_its_histories_were_made_from(
 
     assert Sources(report, date).runs_behind()[0].outputs == {"events": 1}
     assert Sources(report, date, latest_input=True).runs_behind()[0].outputs == {"events": 2}
+
+
+def test_segments_made_from_bags_are_placed_by_what_customers_took(shop: Workspace) -> None:
+    run = shop.run("report", shop.as_of(SECOND), Settings())
+    members = shop.tables.read("segment_members").where(F.col("as_of") == F.lit(SECOND))
+
+    places = place_by_bags(Sources(run, shop.as_of(SECOND)), members)
+    middles = places.groupby("segment_id")[["x", "y"]].mean()
+
+    assert len(places) == USERS
+    assert np.abs(middles.loc["S1"] - middles.loc["S7"]).max() > 0.1
+
+
+def test_a_token_that_everyone_has_weighs_nothing() -> None:
+    tokens = [np.array([2, 3]), np.array([2]), np.array([2, 5])]
+    counts = [np.array([4.0, 1.0]), np.array([1.0]), np.array([9.0, 3.0])]
+
+    weights = weigh(tokens, counts)
+
+    assert np.array_equal(weights[:, 0], np.zeros(3))
+    assert weights[0, 1] == pytest.approx(np.log(2) * np.log(3))
+    assert weights[2, 2] == pytest.approx(np.log(4) * np.log(3))
 
 
 def test_the_plane_of_the_map_separates_what_plain_components_would_not() -> None:

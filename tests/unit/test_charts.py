@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from kinsight.report import charts
+from kinsight.report.chart_parts import AnyChart
 from kinsight.report.figures import NARROW, WIDE, draw
 from kinsight.report.palette import CATEGORIES, DARK
 
@@ -49,7 +50,7 @@ def _curves() -> pd.DataFrame:
     )
 
 
-Chart = Callable[[pd.DataFrame, int], charts.AnyChart]
+Chart = Callable[[pd.DataFrame, int], AnyChart]
 CASES: dict[str, tuple[Chart, pd.DataFrame]] = {
     "events": (charts.events_over_time, _events()),
     "histories": (

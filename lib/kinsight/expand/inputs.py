@@ -13,7 +13,7 @@ from kinsight.dates import AsOf
 from kinsight.expand.definition import AudienceDefinition
 from kinsight.expand.measures import FloatArray
 from kinsight.expand.scorers.users import inverse_document_frequency
-from kinsight.runs import StageRun
+from kinsight.runs import StageRun, newest_publication
 from kinsight.tables import table_schema
 
 
@@ -78,7 +78,7 @@ def read_inputs(run: StageRun, as_of: AsOf, audiences: Iterable[AudienceDefiniti
 
 def _attributes(run: StageRun, as_of: AsOf) -> DataFrame:
     """The newest attributes and consent of each user from before the instant."""
-    found = run.log.newest("users")
+    found = newest_publication(run.records(), "users")
     if found is None:
         users = run.tables.spark.createDataFrame([], table_schema("users"))
     else:

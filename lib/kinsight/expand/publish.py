@@ -16,7 +16,7 @@ from kinsight.expand.evaluation import RANDOM, CurvePoint, curve, random_curve
 from kinsight.expand.fitting import Expansion
 from kinsight.expand.gate import SeedCounts
 from kinsight.expand.levels import SEED_LEVEL
-from kinsight.runs import Publication, StageRun
+from kinsight.runs import Publication, StageRun, newest_publication
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,7 +200,7 @@ def churn_since_previous(
         members: audience, user_id, level of this date.
         names: Audiences published at this date.
     """
-    newest = run.log.newest("audience_members", before=as_of.date)
+    newest = newest_publication(run.records(), "audience_members", before=as_of.date)
     if newest is None:
         return {}
     audiences = Publication("audiences", newest.record.outputs["audiences"], newest.record)

@@ -6,50 +6,22 @@ which the report shows when a mark is pointed at.
 
 from __future__ import annotations
 
-from typing import Any
-
 import altair as alt
 import pandas as pd
 
-from kinsight.report.palette import BLUE, CATEGORIES, GREY, INK, LINE, PAPER, SOFT, VERMILION
+from kinsight.report.chart_parts import (
+    AnyChart,
+    category_axis,
+    colours,
+    column_axis,
+    described,
+    finish,
+    value_bars,
+    with_cell_text,
+)
+from kinsight.report.palette import BLUE, GREY, INK, PAPER, SOFT, VERMILION
 
-AnyChart = alt.Chart | alt.LayerChart | alt.FacetChart
-
-STEP = 28  # pixels a row of bars or cells
-NARROW = 480  # pixels; drawings for phones are narrower
-LABEL_SHARE = 0.34  # of the width that category labels may take
-NARROWEST_TEXT_CELL = 34  # pixels that "100%" needs
 RATIO_LIMIT = 2.0  # log2: ratios are drawn from a quarter to four times
-
-_THEME: dict[str, Any] = {
-    "background": "transparent",
-    "font": "sans-serif",
-    "view": {"stroke": None},
-    "axis": {
-        "labelColor": SOFT,
-        "titleColor": SOFT,
-        "titleFontWeight": "normal",
-        "labelFontSize": 12,
-        "titleFontSize": 12,
-        "titlePadding": 10,
-        "labelPadding": 6,
-        "gridColor": LINE,
-        "domainColor": LINE,
-        "tickColor": LINE,
-        "ticks": False,
-        "domain": False,
-    },
-    "legend": {
-        "labelColor": INK,
-        "labelFontSize": 12,
-        "title": None,
-        "orient": "top",
-        "symbolType": "square",
-        "symbolStrokeWidth": 0,
-    },
-    "text": {"color": INK, "fontSize": 12},
-}
-
 _RATIO_AXIS = alt.Axis(
     values=[-2, -1, 0, 1, 2],
     labelExpr="{'-2':'¼×','-1':'½×','0':'average','1':'2×','2':'4×'}[datum.value]",
@@ -64,7 +36,7 @@ def events_over_time(frame: pd.DataFrame, width: int) -> AnyChart:
         width: Width in pixels.
     """
     types = list(dict.fromkeys(frame["event_type"]))
-    frame = _described(
+    frame = described(
         frame, [f"{r.start:%d %b %Y}: {r.events:,} {r.event_type}" for r in frame.itertuples()]
     )
     frame["order"] = frame["event_type"].map({name: i for i, name in enumerate(types)})
@@ -83,14 +55,14 @@ def events_over_time(frame: pd.DataFrame, width: int) -> AnyChart:
             ),
             color=alt.Color(
                 "event_type:N",
-                scale=alt.Scale(domain=types, range=_colours(len(types))),
+                scale=alt.Scale(domain=types, range=colours(len(types))),
                 legend=alt.Legend(columns=max(2, width // 110)) if len(types) > 1 else None,
             ),
             order="order:Q",
             description="description:N",
         )
     )
-    return _finish(chart, width, height=200)
+    return finish(chart, width, height=200)
 
 
 def history_lengths(frame: pd.DataFrame, width: int) -> AnyChart:
@@ -100,9 +72,9 @@ def history_lengths(frame: pd.DataFrame, width: int) -> AnyChart:
         frame: history (label), users; in the order of the axis.
         width: Width in pixels.
     """
-    frame = _described(frame, [f"{r.users:,} with {r.history} events" for r in frame.itertuples()])
+    frame = described(frame, [f"{r.users:,} with {r.history} events" for r in frame.itertuples()])
     frame["text"] = [f"{n:,}" for n in frame["users"]]
-    return _finish(_bars(frame, "history", "users", width), width)
+    return finish(value_bars(frame, "history", "users", width), width)
 
 
 def segment_sizes(frame: pd.DataFrame, width: int) -> AnyChart:
@@ -112,11 +84,11 @@ def segment_sizes(frame: pd.DataFrame, width: int) -> AnyChart:
         frame: segment (label), size, share; in the order of the axis.
         width: Width in pixels.
     """
-    frame = _described(
+    frame = described(
         frame, [f"{r.segment}: {r.size:,} ({r.share:.1%})" for r in frame.itertuples(index=False)]
     )
     frame["text"] = [f"{share:.1%}" for share in frame["share"]]
-    return _finish(_bars(frame, "segment", "share", width), width)
+    return finish(value_bars(frame, "segment", "share", width), width)
 
 
 def profile(frame: pd.DataFrame, width: int) -> AnyChart:
@@ -126,7 +98,7 @@ def profile(frame: pd.DataFrame, width: int) -> AnyChart:
         frame: feature (label), log_ratio (base 2), text; in the order of the axis.
         width: Width in pixels.
     """
-    frame = _described(frame, [f"{r.feature}: {r.text}" for r in frame.itertuples()])
+    frame = described(frame, [f"{r.feature}: {r.text}" for r in frame.itertuples()])
     frame["drawn"] = frame["log_ratio"].clip(-RATIO_LIMIT, RATIO_LIMIT)
     limits = alt.Scale(domain=[-RATIO_LIMIT, RATIO_LIMIT])
     bars = (
@@ -134,13 +106,13 @@ def profile(frame: pd.DataFrame, width: int) -> AnyChart:
         .mark_bar(height=14)
         .encode(
             x=alt.X("drawn:Q", title=None, scale=limits, axis=_RATIO_AXIS),
-            y=_category("feature", width),
+            y=category_axis("feature", width),
             color=alt.condition("datum.drawn < 0", alt.value(VERMILION), alt.value(BLUE)),
             description="description:N",
         )
     )
     zero = alt.Chart(pd.DataFrame({"x": [0]})).mark_rule(color=SOFT).encode(x="x:Q")
-    return _finish(alt.layer(bars, zero), width)
+    return finish(alt.layer(bars, zero), width)
 
 
 def feature_heatmap(frame: pd.DataFrame, width: int) -> AnyChart:
@@ -150,15 +122,15 @@ def feature_heatmap(frame: pd.DataFrame, width: int) -> AnyChart:
         frame: segment (label), feature (label), log_ratio (base 2), text; in axis order.
         width: Width in pixels.
     """
-    frame = _described(frame, [f"{r.segment}, {r.feature}: {r.text}" for r in frame.itertuples()])
+    frame = described(frame, [f"{r.segment}, {r.feature}: {r.text}" for r in frame.itertuples()])
     frame["strength"] = frame["log_ratio"].abs().clip(upper=RATIO_LIMIT)
     frame["side"] = ["below" if value < 0 else "above" for value in frame["log_ratio"]]
     cells = (
         alt.Chart(frame)
         .mark_rect(stroke=PAPER, strokeWidth=2)
         .encode(
-            x=_column("feature", width),
-            y=_category("segment", width),
+            x=column_axis("feature", width),
+            y=category_axis("segment", width),
             color=alt.Color(
                 "side:N",
                 scale=alt.Scale(domain=["above", "below"], range=[BLUE, VERMILION]),
@@ -174,7 +146,7 @@ def feature_heatmap(frame: pd.DataFrame, width: int) -> AnyChart:
             description="description:N",
         )
     )
-    return _finish(_with_cell_text(cells, frame, "feature", "segment", width), width)
+    return finish(with_cell_text(cells, frame, "feature", "segment", width), width)
 
 
 def movement_matrix(frame: pd.DataFrame, width: int) -> AnyChart:
@@ -184,7 +156,7 @@ def movement_matrix(frame: pd.DataFrame, width: int) -> AnyChart:
         frame: previous (label), now (label), users, share (of the row); in axis order.
         width: Width in pixels.
     """
-    frame = _described(
+    frame = described(
         frame,
         [f"{r.previous} → {r.now}: {r.users:,} ({r.share:.1%})" for r in frame.itertuples()],
     )
@@ -193,15 +165,15 @@ def movement_matrix(frame: pd.DataFrame, width: int) -> AnyChart:
         alt.Chart(frame)
         .mark_rect(stroke=PAPER, strokeWidth=2, color=BLUE)
         .encode(
-            x=_column("now", width),
-            y=_category("previous", width),
+            x=column_axis("now", width),
+            y=category_axis("previous", width),
             opacity=alt.Opacity(
                 "share:Q", scale=alt.Scale(domain=[0, 1], range=[0.04, 0.75]), legend=None
             ),
             description="description:N",
         )
     )
-    return _finish(_with_cell_text(cells, frame, "now", "previous", width), width)
+    return finish(with_cell_text(cells, frame, "now", "previous", width), width)
 
 
 def segment_map(frame: pd.DataFrame, width: int) -> AnyChart:
@@ -223,16 +195,16 @@ def segment_map(frame: pd.DataFrame, width: int) -> AnyChart:
             x=x,
             y=y,
             color=alt.Color(
-                "segment:N", scale=alt.Scale(domain=names, range=_colours(len(names))), legend=None
+                "segment:N", scale=alt.Scale(domain=names, range=colours(len(names))), legend=None
             ),
         )
     )
     centres = frame.groupby(["segment", "short"], sort=False)[["x", "y"]].median().reset_index()
-    centres = _described(centres, list(centres["segment"]))
+    centres = described(centres, list(centres["segment"]))
     base = alt.Chart(centres).encode(x=x, y=y, description="description:N")
     discs = base.mark_circle(size=420, color=PAPER, opacity=0.9, stroke=INK, strokeWidth=1)
     labels = base.mark_text(fontWeight="bold", fontSize=11, aria=False).encode(text="short:N")
-    return _finish(alt.layer(points, discs, labels), width, height=round(width * 0.62))
+    return finish(alt.layer(points, discs, labels), width, height=round(width * 0.62))
 
 
 def recall_curve(frame: pd.DataFrame, width: int) -> AnyChart:
@@ -242,7 +214,7 @@ def recall_curve(frame: pd.DataFrame, width: int) -> AnyChart:
         frame: line (label), kind (chosen, activity or random), share, recall, low, high.
         width: Width in pixels.
     """
-    frame = _described(
+    frame = described(
         frame,
         [f"{r.line}: top {r.share:.1%} hold {r.recall:.1%}" for r in frame.itertuples()],
     )
@@ -278,7 +250,7 @@ def recall_curve(frame: pd.DataFrame, width: int) -> AnyChart:
         lines,
         points,
     )
-    return _finish(chart, width, height=230)
+    return finish(chart, width, height=230)
 
 
 def similarity_curve(frame: pd.DataFrame, width: int) -> AnyChart:
@@ -288,7 +260,7 @@ def similarity_curve(frame: pd.DataFrame, width: int) -> AnyChart:
         frame: share, reach, similarity (mean cosine).
         width: Width in pixels.
     """
-    frame = _described(
+    frame = described(
         frame,
         [f"{r.reach:,} customers: similarity {r.similarity:.2f}" for r in frame.itertuples()],
     )
@@ -303,7 +275,7 @@ def similarity_curve(frame: pd.DataFrame, width: int) -> AnyChart:
     )
     line = base.mark_line(color=BLUE, strokeWidth=2, aria=False)
     points = base.mark_point(filled=True, size=36, color=BLUE, opacity=1)
-    return _finish(alt.layer(line, points.encode(description="description:N")), width, height=160)
+    return finish(alt.layer(line, points.encode(description="description:N")), width, height=160)
 
 
 def audience_origin(frame: pd.DataFrame, width: int) -> AnyChart:
@@ -313,79 +285,15 @@ def audience_origin(frame: pd.DataFrame, width: int) -> AnyChart:
         frame: segment (label), share (of the audience), base_share (of all); in axis order.
         width: Width in pixels.
     """
-    frame = _described(
+    frame = described(
         frame,
         [
             f"{r.segment}: {r.share:.1%} of the audience, {r.base_share:.1%} of all customers"
             for r in frame.itertuples()
         ],
     )
-    base = alt.Chart(frame).encode(y=_category("segment", width), description="description:N")
+    base = alt.Chart(frame).encode(y=category_axis("segment", width), description="description:N")
     x = alt.X("share:Q", title=None, axis=alt.Axis(format="~%", tickCount=4))
     bars = base.mark_bar(height=14, color=BLUE).encode(x=x)
     ticks = base.mark_tick(color=INK, thickness=2, height=20).encode(x="base_share:Q")
-    return _finish(alt.layer(bars, ticks), width)
-
-
-def _bars(frame: pd.DataFrame, category: str, value: str, width: int) -> AnyChart:
-    """Horizontal bars with their value written at the end."""
-    room = alt.Scale(domain=[0, float(frame[value].max()) * 1.18 or 1.0])
-    x = alt.X(f"{value}:Q", axis=None, scale=room)
-    base = alt.Chart(frame).encode(x=x, y=_category(category, width))
-    bars = base.mark_bar(height=18, color=BLUE)
-    text = base.mark_text(align="left", dx=6, aria=False).encode(text="text:N")
-    return alt.layer(bars.encode(description="description:N"), text)
-
-
-def _with_cell_text(
-    cells: alt.Chart, frame: pd.DataFrame, column: str, row: str, width: int
-) -> AnyChart:
-    """Write the numbers into the cells where they are wide enough to hold them."""
-    room = width - min(LABEL_SHARE * width, 8 * max(len(label) for label in frame[row]))
-    if room / frame[column].nunique() < NARROWEST_TEXT_CELL:
-        return cells
-    text = (
-        alt.Chart(frame)
-        .mark_text(fontSize=11, aria=False)
-        .encode(x=_column(column, width), y=_category(row, width), text="text:N")
-    )
-    return alt.layer(cells, text)
-
-
-def _category(field: str, width: int) -> alt.Y:
-    """A discrete vertical axis in the order of the frame."""
-    axis = alt.Axis(grid=False, labelLimit=LABEL_SHARE * width, labelColor=INK)
-    return alt.Y(f"{field}:N", sort=None, title=None, axis=axis, scale=alt.Scale(padding=0))
-
-
-def _column(field: str, width: int) -> alt.X:
-    """A discrete horizontal axis in the order of the frame, labels slanted above the cells."""
-    angle = -40 if width > NARROW else -90
-    axis = alt.Axis(
-        grid=False,
-        orient="top",
-        labelAngle=angle,
-        labelAlign="left",
-        labelLimit=150,
-        labelColor=INK,
-    )
-    return alt.X(f"{field}:N", sort=None, title=None, axis=axis)
-
-
-def _described(frame: pd.DataFrame, texts: list[str]) -> pd.DataFrame:
-    described: pd.DataFrame = frame.assign(description=texts)
-    return described
-
-
-def _colours(number: int) -> list[str]:
-    return [CATEGORIES[i % len(CATEGORIES)] for i in range(number)]
-
-
-def _finish(chart: AnyChart, width: int, height: int | None = None) -> AnyChart:
-    """Size and theme; discrete axes take their height from the number of rows."""
-    finished: AnyChart = chart.properties(
-        width=width,
-        height=height or alt.Step(STEP),
-        autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
-    ).configure(**_THEME)
-    return finished
+    return finish(alt.layer(bars, ticks), width)

@@ -11,7 +11,7 @@ import pandas as pd
 import vl_convert
 from markupsafe import Markup
 
-from kinsight.report.charts import AnyChart
+from kinsight.report.chart_parts import AnyChart
 
 WIDE = 860
 NARROW = 340

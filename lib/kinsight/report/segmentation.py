@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import json
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from pyspark.sql import functions as F
 
-from kinsight.columns import hash_fraction
+from kinsight.report.places import place_by_bags, place_by_vectors
 from kinsight.report.sources import Sources, empty, only, small
 from kinsight.runs import Publication
 
 COLD = "cold"
-MAP_USERS = 1_000
-MAP_COLUMNS = ("x", "y", "segment_id")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,58 +114,10 @@ def _movement(
 def _map(
     sources: Sources, found: Publication, name: str, segments: list[dict[str, Any]]
 ) -> pd.DataFrame:
-    """Two-dimensional places of a sample of customers, drawn by a hash of their id."""
-    date = sources.as_of.date
-    model_version = segments[0]["model_version"] if segments else ""
-    embedded = sources.newest("embeddings", as_of=date, producer={"model_version": model_version})
-    if embedded is None:
-        return empty(*MAP_COLUMNS)
+    """The map, in the space that the segments were made in, as their run recorded it."""
     members = sources.run.read("segment_members", found.record.outputs["segment_members"])
-    members = only(members, {"as_of": date, "segmentation": name, "membership_rank": 0})
-    sample = (
-        members.where(F.col("segment_id") != COLD)
-        .select("user_id", "segment_id", hash_fraction(F.col("user_id"), "map").alias("place"))
-        .orderBy("place", "user_id")
-        .limit(MAP_USERS)
-    )
-    vectors = only(
-        sources.run.read(embedded), {"as_of": date, "model_version": model_version, "interest": 0}
-    ).select("user_id", "vector")
-    rows = vectors.join(F.broadcast(sample), "user_id").orderBy("place", "user_id")
-    frame = small(rows.select("segment_id", "vector"))
-    if frame.empty:
-        return empty(*MAP_COLUMNS)
-    places = discriminating_plane(np.stack(frame["vector"].to_list()), frame["segment_id"])
-    placed: pd.DataFrame = frame[["segment_id"]].assign(x=places[:, 0], y=places[:, 1])
-    return placed
-
-
-def discriminating_plane(
-    vectors: npt.NDArray[np.floating[Any]], groups: pd.Series[str]
-) -> npt.NDArray[np.float64]:
-    """Project unit vectors on the plane in which the groups' means differ most.
-
-    Plain principal components spend their two axes on what splits customers most; these spend
-    them on what splits the segments. With fewer than three groups the components are used.
-
-    Args:
-        vectors: Array [n, d].
-        groups: Group of each row, [n].
-
-    Returns:
-        Array [n, 2]; the sign of each axis is fixed by its largest loading.
-    """
-    points = np.asarray(vectors, dtype=np.float64)
-    norms = np.linalg.norm(points, axis=1, keepdims=True)
-    points = points / np.where(norms > 0, norms, 1.0)
-    points = points - points.mean(axis=0)
-    spread = points
-    if groups.nunique() > 2:
-        means = pd.DataFrame(points).groupby(groups.to_numpy()).mean()
-        weights = groups.value_counts().loc[means.index].to_numpy()
-        spread = means.to_numpy() * np.sqrt(weights)[:, None]
-    axes = np.linalg.svd(spread, full_matrices=False)[2][:2]
-    signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])
-    places = np.zeros((len(points), 2))
-    places[:, : len(axes)] = points @ (axes * signs[:, None]).T
-    return places
+    keys = {"as_of": sources.as_of.date, "segmentation": name, "membership_rank": 0}
+    warm = only(members, keys).where(F.col("segment_id") != COLD)
+    if json.loads(found.record.config).get("input", "embedding") == "embedding":
+        return place_by_vectors(sources, warm, segments[0]["model_version"] if segments else "")
+    return place_by_bags(sources, warm)

@@ -196,7 +196,7 @@ def _similarity(chosen: pd.DataFrame) -> Figure:
         drawn[["share", "reach", "similarity"]],
         title="Similarity by size",
         note="How alike the customers are to the middle of the seeds, on average (1: the same "
-        "direction of taste). It falls as the audience grows.",
+        "direction of taste). It usually falls as the audience grows.",
         alt=f"Line from {decimal(first['similarity'])} at {plural(int(first['reach']), 'customer')}"
         f" to {decimal(last['similarity'])} at {plural(int(last['reach']), 'customer')}.",
         table=Table(["#Customers", "#Share", "#Similarity"], rows, "Similarity by size"),
