@@ -21,7 +21,7 @@ def version_to_use(run: StageRun, date: dt.date) -> str | None:
     Raises:
         IntegrityError: If the model's vocabulary was never published, or is later than the date.
     """
-    records = run.log.records()
+    records = run.records()
     made = published_vocabularies(records)
     wanted = _version_of_newest_model(run, records, date)
     if wanted is None:
