@@ -56,8 +56,8 @@ format: $(VENV)/.installed ## Format the code.
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup ## Measure; results go to benchmarks/results.
-	@$(BIN)/python benchmarks/training_memory.py
+bench: setup ## Peak memory of training as the table grows tenfold, twice.
+	@$(BIN)/pytest -m heavy -s -k memory_does_not_grow tests/unit
 
 clean: ## Remove the demo, caches and .venv.
 	rm -rf $(VENV) "$(DEMO)" dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS {table} (
   users_trained          BIGINT NOT NULL COMMENT 'Users in the training part',
   users_held_out         BIGINT NOT NULL COMMENT 'Users kept for early stopping',
   training_table_version BIGINT NOT NULL COMMENT 'Delta version of sequences that was read',
-  metrics                MAP<STRING, DOUBLE> NOT NULL COMMENT 'Held-out loss and ranking measures, epochs, seconds',
+  metrics                MAP<STRING, DOUBLE> NOT NULL COMMENT 'Held-out loss and ranking measures, epochs',
   artifact_path          STRING NOT NULL COMMENT 'Folder with model.safetensors and model.json',
   sha256                 STRING NOT NULL COMMENT 'Checksum of model.safetensors',
   status                 STRING NOT NULL COMMENT 'ready or retired',
