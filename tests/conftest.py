@@ -24,10 +24,14 @@ TEST_PROPERTIES = {
     "spark.sql.shuffle.partitions": "2",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
-    # Many small jobs in a young JVM: the second compiler and parallel collectors cost more than
-    # they give.
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     "spark.databricks.delta.snapshotPartitions": "1",
+    # Hundreds of small queries: making code for each, planning it anew at every shuffle, the
+    # second compiler and parallel collectors cost more than they give (26 s become 12 s for a run
+    # of `sequence`). The pipeline of tests/end_to_end through spark-submit runs with all of them.
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false",
 }
 
 

@@ -41,7 +41,10 @@ def is_spark_submit() -> bool:
 
 
 def build_session(config: SparkConfig, overrides: Mapping[str, str] | None = None) -> SparkSession:
-    """The session: from spark-submit's settings, or from spark-conf/local.conf.
+    """The session: the running one, else from spark-submit's settings or spark-conf/local.conf.
+
+    A session that runs already, as in a notebook, keeps its settings; only those that the
+    configuration names are set, as far as a running session can take them.
 
     Args:
         config: Properties of the configuration, laid over local.conf.
@@ -53,7 +56,9 @@ def build_session(config: SparkConfig, overrides: Mapping[str, str] | None = Non
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
     conf = SparkConf()
-    if not is_spark_submit():
+    if SparkSession.getActiveSession() is not None:
+        conf.setAll([(k, v) for k, v in config.conf.items() if k.startswith("spark.sql.")])
+    elif not is_spark_submit():
         check_java()
         properties = read_properties(resource("spark-conf", "local.conf"))
         properties |= config.conf | dict(overrides or {})

@@ -252,6 +252,14 @@ def test_a_second_date_tells_churn_and_a_first_date_never_sees_it(ran: Ran) -> N
         check_exact=True,
     )
 
+    again = workspace.tables.read("audiences").where(f"as_of = DATE '{FIRST}'").collect()
+    for row in again:  # all but run id and run times
+        before_row = ran.audiences[row["audience"]]
+        fields = set(before_row) - {"run_id", "scorers"}
+        assert {f: row.asDict(recursive=True)[f] for f in fields} == {
+            f: before_row[f] for f in fields
+        }
+
     # Refused on a re-run: its members of the date go, those of others and of other dates stay.
     for file in ran.folder.glob("*.yaml"):
         file.unlink()

@@ -16,6 +16,7 @@ import numpy as np
 
 from kinsight.expand.measures import (
     Z_95,
+    Z_95_ONE_SIDED,
     BoolArray,
     FloatArray,
     IntArray,
@@ -73,13 +74,12 @@ class Line:
         room = share * self.pool - self.above
         return float(np.clip(room / (self.tied + 1.0), 0.0, 1.0).mean())
 
-    def advantage(self, other: Line) -> tuple[float, float]:
-        """The 95 % interval of this line's AUC minus another's, over the same users."""
-        difference = self.auc - other.auc
+    def surely_above(self, other: Line) -> bool:
+        """Whether this line's AUC is above another's of the same users, 95 % sure (one-sided)."""
         error = standard_error(
             self.of_seeds - other.of_seeds, self.of_background - other.of_background
         )
-        return difference - Z_95 * error, difference + Z_95 * error
+        return self.auc - other.auc > Z_95_ONE_SIDED * error
 
 
 @dataclasses.dataclass(frozen=True)

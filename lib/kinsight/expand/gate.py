@@ -8,7 +8,8 @@ from kinsight.config import ExpandConfig
 from kinsight.errors import RefusedError
 from kinsight.expand.definition import AudienceDefinition
 from kinsight.expand.lists import Lists
-from kinsight.expand.roster import ELIGIBLE, MATCHED, RANKED, SEED, SUPPRESSED, Roster
+from kinsight.expand.roles import ELIGIBLE, MATCHED, RANKED, SEED, SUPPRESSED
+from kinsight.expand.roster import Roster
 
 FEWEST_RANKED = 25  # fewer users to rank than the fewest seeds: nothing can be measured
 

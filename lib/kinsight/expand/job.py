@@ -12,6 +12,7 @@ from pyspark.sql.types import StructType
 from kinsight.config import ExpandConfig
 from kinsight.dates import AsOf
 from kinsight.expand.definition import AudienceDefinition, load_audiences
+from kinsight.expand.executor import NUMBERED
 from kinsight.expand.fitting import Expansion, fit_expansion
 from kinsight.expand.gate import SeedCounts, count_seeds, refusal, seeds_needed
 from kinsight.expand.inputs import Inputs, read_inputs
@@ -25,7 +26,6 @@ from kinsight.expand.publish import (
     refused_row,
 )
 from kinsight.expand.ranking import (
-    RANKED,
     count_placed,
     place_users,
     rank_users,
@@ -161,7 +161,7 @@ def _publish(
             rows.append(published_row(e, as_of, of_levels, churn.get(name)))
             curves += curve_rows(e, of_levels)
     else:
-        members = spark.createDataFrame([], RANKED)
+        members = spark.createDataFrame([], NUMBERED)
     rows = [row | {"model_version": inputs.model_version} for row in rows]
     key: dict[str, KeyValue] = {"as_of": as_of.date, "audience": names}
     with run.step("writing audiences"):

@@ -8,7 +8,6 @@ from fractions import Fraction
 from kinsight.config import SizesConfig
 
 REFERENCE_SHARE = 0.10
-SEED_LEVEL = "seed"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,9 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
-Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
+# Quantiles of the normal distribution for 95 %.
+Z_95 = 1.959964
+Z_95_ONE_SIDED = 1.644854
 
 
 def wins(found: FloatArray, others: FloatArray) -> FloatArray:

@@ -15,7 +15,7 @@ from kinsight.errors import KinsightError
 from kinsight.expand.evaluation import RANDOM, CurvePoint, curve, random_curve
 from kinsight.expand.fitting import Expansion
 from kinsight.expand.gate import SeedCounts
-from kinsight.expand.levels import SEED_LEVEL
+from kinsight.expand.roles import SEED_LEVEL
 from kinsight.runs import Publication, StageRun, newest_publication
 
 

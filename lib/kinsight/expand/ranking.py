@@ -5,21 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from kinsight.expand.executor import NUMBERED, rank_batches
 from kinsight.expand.fitting import Expansion
-from kinsight.expand.levels import SEED_LEVEL, Level
-
-RANKED = (
-    "audience STRING, user_id STRING, score DOUBLE, rank BIGINT, percentile DOUBLE, "
-    "level STRING, similarity DOUBLE, is_seed BOOLEAN, is_truth BOOLEAN"
-)
-
-RANKED_COLUMNS = [column.split()[0] for column in RANKED.split(", ")]
 
 PlacedCounts = Mapping[tuple[int, str], int]
 """Partition and audience to ranked users."""
@@ -29,7 +20,7 @@ def place_users(scored: DataFrame) -> DataFrame:
     """Sort scored users over range partitions: by audience, best first, ties by the id's hash.
 
     Args:
-        scored: Rows of scoring.SCORED.
+        scored: Rows of executor.SCORED.
 
     Returns:
         The same with the number of the partition; to be persisted, since ranks rest on it.
@@ -66,17 +57,17 @@ def rank_users(
         expansions: The audiences.
 
     Returns:
-        Rows of RANKED: the members, and hidden truths whatever their rank, with an empty level
-        beyond the largest. Kept seeds have rank 0.
+        Rows of executor.NUMBERED: the members, and hidden truths whatever their rank, with an
+        empty level beyond the largest. Kept seeds have rank 0.
     """
     offsets = partition_offsets(counts)
-    levels = {e.audience.name: e.levels for e in expansions}
+    levels = {e.audience.name: [(v.name, v.reach) for v in e.levels] for e in expansions}
     ranked = {e.audience.name: e.audience.counts.ranked for e in expansions}
 
     def rank(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return rank_batches(batches, offsets, levels, ranked)
 
-    return placed.mapInArrow(rank, RANKED)
+    return placed.mapInArrow(rank, NUMBERED)
 
 
 def partition_offsets(counts: PlacedCounts) -> dict[tuple[int, str], int]:
@@ -87,48 +78,3 @@ def partition_offsets(counts: PlacedCounts) -> dict[tuple[int, str], int]:
         offsets[partition, audience] = before.get(audience, 0)
         before[audience] = offsets[partition, audience] + users
     return offsets
-
-
-def rank_batches(
-    batches: Iterable[pa.RecordBatch],
-    offsets: Mapping[tuple[int, str], int],
-    levels: Mapping[str, Sequence[Level]],
-    ranked: Mapping[str, int],
-) -> Iterator[pa.RecordBatch]:
-    """Number the rows of one partition.
-
-    Args:
-        batches: Rows of one partition, sorted.
-        offsets: Where each partition begins to count.
-        levels: Size levels of each audience, smallest first.
-        ranked: Ranked users of each audience.
-    """
-    reached: dict[str, int] = {}
-    for batch in batches:
-        for name in pc.unique(batch.column("audience")).to_pylist():
-            rows = batch.filter(pc.equal(batch.column("audience"), name))
-            is_seed = rows.column("is_seed").to_numpy(zero_copy_only=False)
-            is_truth = rows.column("is_truth").to_numpy(zero_copy_only=False)
-            start = reached.get(name)
-            if start is None:
-                start = offsets.get((rows.column("partition")[0].as_py(), name), 0)
-            numbers = start + np.cumsum(~is_seed)
-            reached[name] = int(numbers[-1])
-            rank = np.where(is_seed, 0, numbers)
-            sizes = levels[name]
-            names = np.array([level.name for level in sizes] + [""], dtype=object)
-            level = names[np.searchsorted([level.reach for level in sizes], rank)]
-            level[is_seed] = SEED_LEVEL
-            columns = [
-                rows.column("audience"),
-                rows.column("user_id"),
-                rows.column("score"),
-                pa.array(rank, pa.int64()),
-                pa.array(rank / ranked[name]),
-                pa.array(level, pa.string()),
-                rows.column("similarity"),
-                rows.column("is_seed"),
-                rows.column("is_truth"),
-            ]
-            kept = pa.array((level != "") | is_truth)
-            yield pa.RecordBatch.from_arrays(columns, RANKED_COLUMNS).filter(kept)

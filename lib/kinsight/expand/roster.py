@@ -15,13 +15,10 @@ from kinsight.expand.definition import AudienceDefinition
 from kinsight.expand.inputs import Inputs
 from kinsight.expand.lists import ListKey, Lists
 from kinsight.expand.predicates import Predicate, compile_predicate, kind_of
+from kinsight.expand.roles import ELIGIBLE, SEED, STANDING, SUPPRESSED, TRUTH
 from kinsight.expand.scorers.users import PARTS
 from kinsight.tables import table_schema
 
-ELIGIBLE, SUPPRESSED, SEED, TRUTH = 1, 2, 4, 8
-STANDING = ELIGIBLE | SUPPRESSED | SEED
-RANKED = ELIGIBLE  # eligible, not suppressed, no seed
-MATCHED = ELIGIBLE | SEED  # a seed that is eligible and not suppressed
 UNUSABLE = ("run_id", "as_of")
 
 
@@ -31,7 +28,7 @@ class Roster:
 
     Attributes:
         frame: user_id; events; order, part and tie (hashes of the id); roles, one small integer
-            an audience, made of the flags above.
+            an audience, made of the flags in kinsight.expand.roles.
         names: Audience of each place in ``roles``.
         role_counts: For each audience, users by role.
     """

@@ -7,8 +7,6 @@ import functools
 import operator
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-import numpy.typing as npt
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -17,7 +15,8 @@ from kinsight.expand.definition import AudienceDefinition
 from kinsight.expand.gate import SeedCounts
 from kinsight.expand.inputs import Inputs
 from kinsight.expand.measures import BoolArray
-from kinsight.expand.roster import MATCHED, RANKED, STANDING, Roster
+from kinsight.expand.roles import MATCHED, RANKED, STANDING
+from kinsight.expand.roster import Roster
 from kinsight.expand.scorers.users import Users, decode
 
 
@@ -82,7 +81,7 @@ def collect_samples(
         )
         rows = table.to_batches()[0]
         users = decode(rows, inputs.token_weights, inputs.dimension)
-        roles = role_matrix(rows.column("roles").flatten().to_numpy(), len(roster.names))
+        roles = rows.column("roles").flatten().to_numpy().reshape(-1, len(roster.names))
         for audience in batch:
             role = roles[:, roster.names.index(audience.name)] & STANDING
             seeds = (role == MATCHED) & (users.order < seed_share(audience, config))
@@ -111,11 +110,6 @@ def seed_share(audience: Admitted, config: ExpandConfig) -> float:
 def background_share(audience: Admitted, config: ExpandConfig) -> float:
     """The share of the users to be ranked that is learned against."""
     return min(1.0, config.background_users / audience.counts.ranked)
-
-
-def role_matrix(flat: npt.NDArray[np.int8], audiences: int) -> npt.NDArray[np.int8]:
-    """Roles [users, audiences] from the flattened column."""
-    return flat.reshape(-1, audiences)
 
 
 def _drawn(roster: Roster, audience: Admitted, config: ExpandConfig) -> Column:

@@ -10,7 +10,8 @@ from pyspark.sql import functions as F
 
 from kinsight.expand.fitting import Expansion
 from kinsight.expand.measures import FloatArray, auc_of_counts
-from kinsight.expand.roster import RANKED, TRUTH, Roster
+from kinsight.expand.roles import RANKED, TRUTH
+from kinsight.expand.roster import Roster
 
 
 def truth_metrics(
@@ -20,7 +21,7 @@ def truth_metrics(
 
     Args:
         roster: The users and their roles.
-        ranked: Rows of ranking.RANKED, all hidden truths among them.
+        ranked: Rows of executor.NUMBERED, all hidden truths among them.
         expansions: The audiences.
 
     Returns:

@@ -38,8 +38,8 @@ def choose_scorer(lines: Sequence[Line]) -> tuple[Line, str]:
         return best, f"{best.name} is the only scorer asked for"
     others = [line for line in lines if line is not best]
     rest = ", ".join(f"{line.auc:.3f} of {line.name}" for line in others)
-    low, high = best.advantage(max(others, key=lambda line: line.auc))
-    tie = ", though the difference is within chance" if low <= 0 <= high else ""
+    second = max(others, key=lambda line: line.auc)
+    tie = "" if best.surely_above(second) else ", though the difference is within chance"
     seeds = len(best.of_seeds)
     return best, f"{best.name} has AUC {best.auc:.3f} on {seeds} hidden seeds, against {rest}{tie}"
 
@@ -53,14 +53,14 @@ def judge(chosen: Line, activity: Line, share: float) -> Verdict:
         share: Size level whose lift is told.
     """
     low, high = chosen.auc_interval
-    beats_activity = chosen.advantage(activity)[0] > 0
+    beats_activity = chosen.surely_above(activity)
     if low <= 0.5 or chosen.auc < WORTH_USING:
         word, meaning = "none", "the ranking is no better than a random one: do not use it"
     elif not beats_activity:
         word = "weak"
         meaning = "sorting by the number of events would do as well: the list is of busy users"
-        if activity.auc < WORTH_USING:
-            meaning = "a signal too faint to tell from that of activity: more seeds would help"
+        if chosen.auc > activity.auc:
+            meaning = "not surely better than sorting by the number of events; more seeds may tell"
     elif chosen.auc < FAIR:
         word, meaning = "weak", "a faint signal: use small sizes only"
     elif chosen.auc < STRONG:

@@ -10,12 +10,14 @@ the target of another. The n-th event of a basket is given the n-th item of the 
 round, so that all its items serve as targets. Other encoders see the history up to a random time,
 and the user vector predicts the items of the time that follows.
 
-Loss of a vector h with target t: -log softmax over items j of h·E_j, where E is the encoder's own
-item table (tied; a wider h is projected first). Over all items where the catalogue is small; else
-over t and n_b items drawn from the batch's targets and n_u drawn uniformly, those equal to t left
-out. The score of a drawn item j is corrected by -log(n_b p_j + n_u / items), p_j being its share of
-all events; t is there anyway and keeps its own, so that the sum over the sample estimates the sum
-over the catalogue.
+Loss of a vector h with target t: -log softmax over items j of h·E_j + b_j, where E is the encoder's
+own item table (tied; a wider h is projected first) and b_j, learned, begins at the log of the
+item's share of all events: what everybody buys is known from the start, and vectors are left to
+tell where users differ. Over all items where the catalogue is small; else over t and n_b items
+drawn from the batch's targets and n_u drawn uniformly, those equal to t left out. The score of a
+drawn item j is corrected by -log(n_b p_j + n_u / items), p_j being its share of all events; t is
+there anyway and keeps its own, so that the sum over the sample estimates the sum over the
+catalogue.
 """
 
 from __future__ import annotations
@@ -74,6 +76,9 @@ class NextItem(Objective):
         expected = self.from_batch * share + self.uniform / (self.items - UNKNOWN - 1)
         self.frequency = data.item_frequency
         self.log_expected = expected.log().float()
+        # An item that the window does not hold counts as met half a time.
+        floor = 0.5 / float(data.item_frequency.sum())
+        self.bias = nn.Parameter(share.clamp(min=floor).log().float())
         width = encoder.item_vectors().shape[1]
         self.project: nn.Module = (
             nn.Identity() if encoder.dimension == width else nn.Linear(encoder.dimension, width)
@@ -120,14 +125,14 @@ class NextItem(Objective):
         return Loss(score(encoder.item_vectors(), vectors, target, draws), len(target))
 
     def predict(self, encoder: Encoder, batch: Batch) -> Tensor:
-        """The vector whose products with the item vectors rank what comes next, [B, D]."""
+        """The vector whose products with the item vectors tell what comes next, [B, D]."""
         vector: Tensor = self.project(encoder.read(encoder.encode(batch))[:, 0])
         return vector
 
     def measures(self, encoder: Encoder, held_out: Histories, tokens: int) -> dict[str, float]:
         """Hit rate and recall at 10 for the latest time of held-out users; see ``ranking``."""
         return next_item_measures(
-            lambda batch: self.predict(encoder, batch) @ encoder.item_vectors().T,
+            lambda batch: self.predict(encoder, batch) @ encoder.item_vectors().T + self.bias,
             self.frequency,
             held_out,
             tokens,
@@ -156,7 +161,7 @@ class NextItem(Objective):
     ) -> Tensor:
         """Summed cross-entropy over the whole catalogue."""
         del draws
-        scores = vectors @ items[UNKNOWN + 1 :].T
+        scores = vectors @ items[UNKNOWN + 1 :].T + self.bias[UNKNOWN + 1 :]
         return F.cross_entropy(scores, target - UNKNOWN - 1, reduction="sum")
 
     def _sampled_scores(
@@ -166,8 +171,8 @@ class NextItem(Objective):
         near = target[torch.randint(len(target), (self.from_batch,), generator=draws)]
         far = torch.randint(UNKNOWN + 1, self.items, (self.uniform,), generator=draws)
         drawn = torch.cat([near, far])
-        right = (vectors * items[target]).sum(1)
-        wrong = vectors @ items[drawn].T - self.log_expected[drawn]
+        right = (vectors * items[target]).sum(1) + self.bias[target]
+        wrong = vectors @ items[drawn].T + self.bias[drawn] - self.log_expected[drawn]
         wrong = wrong.masked_fill(drawn == target[:, None], -torch.inf)
         scores = torch.cat([right[:, None], wrong], dim=1)
         return (scores.logsumexp(1) - right).sum()

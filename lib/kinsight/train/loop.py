@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
+from torch import nn
 
 from kinsight.config import TrainConfig
 from kinsight.encoders.base import Encoder
@@ -78,7 +79,7 @@ def fit(
     config: TrainConfig,
     progress: Progress,
 ) -> Fit:
-    """Train an encoder in place and leave it with the weights that did best on held-out users.
+    """Train in place; encoder and objectives are left with what did best on held-out users.
 
     Args:
         encoder: The encoder.
@@ -92,13 +93,14 @@ def fit(
     Raises:
         RefusedError: If nothing can be predicted for held-out users, or the loss is never finite.
     """
-    weights = [*encoder.parameters(), *(p for _, o in objectives for p in o.parameters())]
+    learned = nn.ModuleList([encoder, *(objective for _, objective in objectives)])
+    weights = list(learned.parameters())
     optimiser = torch.optim.AdamW(
         weights, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
     draws = torch.Generator().manual_seed(config.seed)
     best = held_out_loss(encoder, objectives, held_out, config)
-    best_epoch, kept, epoch = 0, _copy(encoder), 0
+    best_epoch, kept, epoch = 0, _copy(learned), 0
     clock, training_seconds, seen = time.monotonic(), 0.0, 0
     with progress.bar("training", total=users * config.epochs) as bar:
         for epoch in range(1, config.epochs + 1):
@@ -132,10 +134,10 @@ def fit(
                 f"held-out {found:.4f}, {rate:,.0f} users/s, at most {left:,.0f} s left"
             )
             if found < best:  # false where the loss is no number
-                best, best_epoch, kept = found, epoch, _copy(encoder)
+                best, best_epoch, kept = found, epoch, _copy(learned)
             elif epoch - best_epoch >= config.patience:
                 break
-    encoder.load_state_dict(kept)
+    learned.load_state_dict(kept)
     encoder.eval()
     seconds = time.monotonic() - clock
     return Fit(best, best_epoch, epoch, seconds, seen / training_seconds if seen else 0.0)
@@ -176,5 +178,5 @@ def batches_by_length(histories: Histories, tokens: int) -> Iterator[Batch]:
         yield Batch.of(ordered.take(np.arange(part.start, part.stop)))
 
 
-def _copy(encoder: Encoder) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in encoder.state_dict().items()}
+def _copy(learned: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in learned.state_dict().items()}

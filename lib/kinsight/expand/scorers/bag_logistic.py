@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
 import numpy as np
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
 from kinsight.expand.measures import BoolArray, FloatArray, auc
+from kinsight.expand.scorers.bag_model import BagModel
 from kinsight.expand.scorers.base import inner_folds, location_and_scale
 from kinsight.expand.scorers.users import Users
 
@@ -28,24 +28,6 @@ class FieldSettings:
 
     inverse_penalty: float
     weight: float
-
-
-@dataclasses.dataclass(frozen=True)
-class BagModel:
-    """A linear score over the tokens of all fields.
-
-    Attributes:
-        coefficients: By field, the coefficient of each token [tokens].
-        intercept: What is added to each score.
-    """
-
-    coefficients: Mapping[str, FloatArray]
-    intercept: float
-
-    def score(self, users: Users) -> FloatArray:
-        """Scores [n]."""
-        parts = (users.bags[field] @ w for field, w in self.coefficients.items())
-        return np.asarray(sum(parts, np.full(len(users), self.intercept)))
 
 
 class BagLogistic:

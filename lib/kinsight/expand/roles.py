@@ -1,0 +1,17 @@
+"""The flags that make up what a user is to an audience. No Spark: executors read them too."""
+
+from __future__ import annotations
+
+ELIGIBLE, SUPPRESSED, SEED, TRUTH = 1, 2, 4, 8
+
+STANDING = ELIGIBLE | SUPPRESSED | SEED
+"""Mask that leaves the truth out: nothing that learns or ranks may see it."""
+
+RANKED = ELIGIBLE
+"""Eligible, not suppressed, no seed."""
+
+MATCHED = ELIGIBLE | SEED
+"""A seed that is eligible and not suppressed."""
+
+SEED_LEVEL = "seed"
+"""Level of kept seeds."""
