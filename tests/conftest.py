@@ -25,10 +25,13 @@ TEST_PROPERTIES = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.databricks.delta.snapshotPartitions": "1",
-    # Hundreds of small queries: making code for each, planning it anew at every shuffle, the
-    # second compiler and parallel collectors cost more than they give (26 s become 12 s for a run
-    # of `sequence`). The pipeline of tests/end_to_end through spark-submit runs with all of them.
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    # Hundreds of small queries: making code for each, planning anew at every shuffle, parallel
+    # collectors and checksum files (a process each for its rights) cost more than they give: 26 s
+    # become 8 s for a run of `sequence`. The pipeline that tests/end_to_end sends through
+    # spark-submit runs with all of them.
+    "spark.driver.extraJavaOptions": "-XX:+UseSerialGC",
+    "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
+    "spark.hadoop.fs.AbstractFileSystem.file.impl": "org.apache.hadoop.fs.local.RawLocalFs",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.adaptive.enabled": "false",

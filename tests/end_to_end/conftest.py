@@ -73,13 +73,13 @@ def write_config(folder: Path, shop: Shop, **sections: Any) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shop_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose path has a space."""
     return tmp_path_factory.mktemp("a shop")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def healthy(spark: SparkSession, shop_folder: Path) -> Path:
     """The configuration of a shop after a full run of the first date."""
     shop = make_shop(shop_folder / "source files")
