@@ -3,7 +3,7 @@ CREATE TABLE IF NOT EXISTS {table} (
   field              STRING NOT NULL COMMENT 'item, event_type, brand, category_1 (root) to category_N (leaf), or price',
   token              STRING NOT NULL COMMENT 'The value; for categories the path joined by " > "; for price the number of the bucket',
   index              INT NOT NULL COMMENT 'Index in the arrays of sequences and bags; 0 is padding, 1 unknown, so tokens begin at 2',
-  bucket             INT NOT NULL COMMENT 'Hash bucket that a model uses when it does not know the index',
+  bucket             INT NOT NULL COMMENT 'Hash bucket of the token, for encoders that read unknown indices by bucket; none of the present ones does',
   frequency          BIGINT NOT NULL COMMENT 'Events with this token in the lookback window',
   users              BIGINT NOT NULL COMMENT 'Users with this token in the lookback window',
   upper_edge         DOUBLE COMMENT 'For price: the upper edge of the bucket, inclusive; null for the last',

@@ -227,7 +227,9 @@ class SequenceConfig(Settings):
     minimum_token_users: int = Field(
         2, ge=1, description="A token met by fewer users is unknown (1)."
     )
-    hash_buckets: int = Field(1_024, ge=1, description="Buckets for tokens of later versions.")
+    hash_buckets: int = Field(
+        1_024, ge=1, description="Buckets kept beside tokens; no present encoder reads them."
+    )
     price_buckets: int = Field(10, ge=1, description="Quantile buckets of the unit price.")
     category_level: int | None = Field(
         None, ge=1, description="Level of the category path in sequences; the leaf by default."

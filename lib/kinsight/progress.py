@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from pyspark.sql import SparkSession
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
@@ -38,7 +39,7 @@ class Progress:
 
     def warn(self, message: str) -> None:
         """Show a warning."""
-        self.console.print(f"  [yellow]warning:[/yellow] {message}")
+        self.console.print(f"  [yellow]warning:[/yellow] {escape(message)}")
 
     @contextmanager
     def step(self, description: str, spark: SparkSession | None = None) -> Iterator[None]:

@@ -43,8 +43,9 @@ def is_spark_submit() -> bool:
 def build_session(config: SparkConfig, overrides: Mapping[str, str] | None = None) -> SparkSession:
     """The session: the running one, else from spark-submit's settings or spark-conf/local.conf.
 
-    A session that runs already, as in a notebook, keeps its settings; only those that the
-    configuration names are set, as far as a running session can take them.
+    A session that runs already, as in a notebook, keeps its settings but for the time zone, which
+    becomes UTC, the reading of nanoseconds, the log level, and what the configuration names, as
+    far as a running session can take it.
 
     Args:
         config: Properties of the configuration, laid over local.conf.

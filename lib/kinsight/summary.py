@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pyspark.sql import functions as F
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from kinsight.dates import AsOf
@@ -77,7 +78,7 @@ def _print_segments(
         lift = (
             "" if term is None or term["held_out_lift"] is None else f"{term['held_out_lift']:.1f}"
         )
-        table.add_row(segment_id, name, f"{size:,}", f"{share:.1%}", lift)
+        table.add_row(segment_id, escape(name), f"{size:,}", f"{share:.1%}", lift)
     table.caption = "lift: of the name's first term, on users who had no part in naming"
     console.print(table)
 

@@ -21,6 +21,9 @@ from kinsight.resources import resource
 
 KeyValue = str | dt.date | Sequence[str]
 
+COMMITS_SEARCHED = 50
+"""How far back a run looks for its own commit, made a moment ago."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Written:
@@ -137,7 +140,7 @@ class Tables:
     def version(self, name: str) -> int:
         """The newest Delta version."""
         self.ensure(name)
-        return self._last_commit(name)[0]
+        return self._commit_of(name, None)[0]
 
     def replace(
         self, name: str, rows: DataFrame, key: Mapping[str, KeyValue], run_id: str
@@ -155,7 +158,7 @@ class Tables:
         writer = self._conform(name, rows, key, run_id).write.format("delta").mode("overwrite")
         writer = writer.option("replaceWhere", key_predicate(key)).option("userMetadata", run_id)
         self._save(writer, name)
-        version, added = self._last_commit(name)
+        version, added = self._commit_of(name, run_id)
         return Written(name, version, added)
 
     def append(self, name: str, rows: DataFrame, run_id: str) -> Written:
@@ -163,7 +166,7 @@ class Tables:
         self.ensure(name)
         writer = self._conform(name, rows, {}, run_id).write.format("delta").mode("append")
         self._save(writer.option("userMetadata", run_id), name)
-        version, added = self._last_commit(name)
+        version, added = self._commit_of(name, run_id)
         return Written(name, version, added)
 
     def _save(self, writer: object, name: str) -> None:
@@ -205,15 +208,21 @@ class Tables:
                 to_do=f"move {self.identifier(name)} away, or use the version that made it",
             )
 
-    def _last_commit(self, name: str) -> tuple[int, int]:
-        """Version and added rows of the newest commit."""
-        history = self.spark.sql(f"DESCRIBE HISTORY {self.identifier(name)} LIMIT 1")
-        row = history.select("version", "operationMetrics").first()
-        if row is None:
-            raise IntegrityError(
-                f"Table {name} has no history.",
-                expected="a Delta log",
-                found="none",
-                to_do="move the folder away and run again",
-            )
-        return int(row[0]), int((row[1] or {}).get("numOutputRows", 0))
+    def _commit_of(self, name: str, run_id: str | None) -> tuple[int, int]:
+        """Version and added rows of a run's newest commit, or of anybody's for None.
+
+        Others may have committed since: they leave a run's own rows alone, but their version and
+        counts are not its own.
+        """
+        limit = 1 if run_id is None else COMMITS_SEARCHED
+        history = self.spark.sql(f"DESCRIBE HISTORY {self.identifier(name)} LIMIT {limit}")
+        rows = history.select("version", "operationMetrics", "userMetadata").collect()
+        for version, metrics, made_by in rows:
+            if run_id is None or made_by == run_id:
+                return int(version), int((metrics or {}).get("numOutputRows", 0))
+        raise IntegrityError(
+            f"The history of table {name} lacks what was just written.",
+            expected=f"a commit of {run_id or 'any run'} among the last {limit}",
+            found=f"{len(rows)} commits of others",
+            to_do="run again; if it happens twice, report it",
+        )

@@ -185,6 +185,8 @@ def write_lists(folder: Path) -> None:
     pd.DataFrame({"user_id": truth}).to_csv(folder / "truth.csv", index=False)
     pd.DataFrame({"user_id": seeds[:10]}).to_csv(folder / "ten.csv", index=False)
     pd.DataFrame({"user_id": ["x-1", "x-2"]}).to_csv(folder / "strangers.csv", index=False)
+    others = [f"{number:05}" for number in range(1, 13)]
+    pd.DataFrame({"user_id": others}).to_csv(folder / "other ids.csv", index=False)
     (folder / "broken.parquet").write_bytes(b"this is no parquet")
     blocked = user_ids()[::5]
     pd.DataFrame({"id": blocked}).to_parquet(folder / "blocked.parquet")

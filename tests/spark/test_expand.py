@@ -50,6 +50,14 @@ valid_days: 3
     "missing": "seeds: {file: lists/none.csv}",
     "broken": "seeds: {file: lists/broken.parquet}",
     "retired": "seeds: {segment: s99}",
+    "open-door": """
+seeds: {file: lists/seeds 1.csv, column: customer}
+suppress: {file: lists/other ids.csv}
+""",
+    "misspelt": """
+seeds: {file: lists/seeds 1.csv, column: customer}
+suppress: {predicate: "consent['e-mail'] = false"}
+""",
     "nobody": "{seeds: {file: lists/truth.csv}, eligible: {file: lists/truth.csv}}",
 }
 
@@ -205,6 +213,8 @@ def test_seeds_that_are_only_busy_come_with_a_warning(ran: Ran) -> None:
         ("broken", ["cannot be read", "broken.parquet"]),
         ("retired", ["s99", "s01, s02"]),
         ("nobody", ["Nobody is left to rank"]),
+        ("open-door", ["Nobody on the suppression list", "12 ids such as 00001"]),
+        ("misspelt", ["has a value for nobody", "consent['e-mail'] = false"]),
     ],
 )
 def test_a_refused_audience_says_why_and_has_no_members(
@@ -220,7 +230,7 @@ def test_a_refused_audience_says_why_and_has_no_members(
 
 
 def test_refusals_are_counted_and_the_others_go_on(ran: Ran) -> None:
-    assert ran.summary.counts["audiences_refused"] == 7
+    assert ran.summary.counts["audiences_refused"] == 9
     assert ran.summary.counts["audiences_published"] == 4
     assert ran.summary.producer["audience"] == sorted(AUDIENCES)
 

@@ -288,6 +288,7 @@ class TestRows:
             "u,2024-01-01,Refund,c,2,-10,\n"
             "u,2024-01-01,Buy,d,0,10,\n"
             "u,2024-01-01,Browse,e,,,3\n"
+            "u,2024-01-01,Buy,f,,10,\n"
         )
         rows = parse(spark, event_source(path, event_types={"buy": "purchase", "refund": "return"}))
         seen = {r["item_id"]: (r["event_type"], r["price"], r["quantity"]) for r in rows}
@@ -297,6 +298,7 @@ class TestRows:
             "c": ("return", 5.0, 2.0),
             "d": ("purchase", None, 0.0),
             "e": ("browse", 3.0, None),
+            "f": ("purchase", 10.0, None),
         }
 
     def test_parquet_keeps_its_types(self, spark: SparkSession, tmp_path: Path) -> None:

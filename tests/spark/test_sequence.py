@@ -300,6 +300,18 @@ def test_a_user_with_more_events_than_the_cap_keeps_exactly_the_latest(
     assert users["over the cap",]["monetary"] == sum(prices), "ties of time are cut by event id"
 
 
+def test_a_cap_between_two_rows_of_one_id_from_two_files_keeps_one(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """Two overlapping exports hold the same row, and made ids are unique within a file only."""
+    moment = day("2024-03-08")
+    rows = [event("twice", moment, n, source_file_id=f) for n in range(8) for f in ("one", "two")]
+    workspace = planted(spark, tmp_path / "warehouse", rows, [], hot_user_events=11)
+    summary = sequence(workspace)
+    assert summary.counts["events_cut_by_cap"] == 5
+    assert read(workspace, "user_features")["twice",]["events"] == 11
+
+
 def test_a_shop_of_one_user_and_one_item_without_category_brand_or_price(
     spark: SparkSession, tmp_path: Path
 ) -> None:

@@ -81,6 +81,18 @@ def test_replace_leaves_other_producers_of_the_same_date_alone(
     assert found == {("m1", 3.0), ("m2", 2.0)}
 
 
+def test_a_run_is_told_its_own_commit_though_others_wrote_since(
+    workspace: Callable[..., Workspace],
+) -> None:
+    tables = workspace().tables
+    for run, users in (("mine", "ab"), ("other", "c")):
+        rows = tables.spark.createDataFrame([vector(user, FIRST, run, 1.0) for user in users])
+        tables.replace("embeddings", rows, {"as_of": FIRST, "model_version": run}, run)
+    assert tables._commit_of("embeddings", "mine") == (1, 2)
+    with pytest.raises(IntegrityError, match="a commit of nobody"):
+        tables._commit_of("embeddings", "nobody")
+
+
 def test_rows_outside_the_key_are_refused_by_delta(workspace: Callable[..., Workspace]) -> None:
     tables = workspace().tables
     rows = tables.spark.createDataFrame([vector("a", SECOND, "m", 1.0)])

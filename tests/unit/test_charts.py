@@ -104,12 +104,13 @@ def test_a_chart_is_a_valid_specification_that_holds_its_data(name: str, width: 
 def test_a_drawing_is_one_image_to_a_screen_reader_and_escapes_what_data_say(name: str) -> None:
     chart, frame = CASES[name]
 
-    svg = draw(chart(frame, NARROW), f"Says {HOSTILE}")
+    svg = draw(chart(frame, NARROW), f"Says {HOSTILE} \\K \\1")
 
     assert svg.startswith(
         '<svg class="chart" role="img" aria-label="Says &lt;script&gt;alert(&#34;'
     )
     assert "<script" not in svg
+    assert "\\K \\1" in svg
     assert " id=" not in svg, "ids would clash between the drawings of one page"
     assert "<path" in svg
 

@@ -8,9 +8,11 @@ from kinsight.config import ExpandConfig
 from kinsight.errors import RefusedError
 from kinsight.expand.definition import AudienceDefinition
 from kinsight.expand.lists import Lists
-from kinsight.expand.roles import ELIGIBLE, MATCHED, RANKED, SEED, SUPPRESSED
+from kinsight.expand.roles import ELIGIBLE, MATCHED, RANKED, SEED, SUPPRESSED, UNSURE
 from kinsight.expand.roster import Roster
 
+UNKNOWN_OPT_OUTS = 10
+"""A suppression list of so many ids that knows nobody is taken for one with other ids."""
 FEWEST_RANKED = 25  # fewer users to rank than the fewest seeds: nothing can be measured
 
 
@@ -56,6 +58,40 @@ def count_seeds(audience: AudienceDefinition, lists: Lists, roster: Roster) -> S
     )
 
 
+def count_role(roster: Roster, name: str, flag: int) -> int:
+    """Users who have a flag to an audience."""
+    return sum(users for role, users in roster.role_counts[name].items() if role & flag)
+
+
+def suppression_refusal(
+    audience: AudienceDefinition, lists: Lists, roster: Roster
+) -> RefusedError | None:
+    """Why ``suppress`` cannot be trusted to keep anybody out; None where it can.
+
+    A list with other ids, or a misspelt key, would let everybody in without a word.
+    """
+    if audience.suppress is None or count_role(roster, audience.name, SUPPRESSED):
+        return None
+    listed = lists.counts.get((audience.name, "suppress"))
+    if listed is not None and listed.ids >= UNKNOWN_OPT_OUTS:
+        return RefusedError(
+            f"Nobody on the suppression list of {audience.name} is a known user.",
+            expected="ids written as the events carry them",
+            found=f"{listed.ids} ids such as {', '.join(listed.examples)}, none of them known",
+            to_do="correct the list, or take `suppress` out of the audience file",
+        )
+    users = sum(roster.role_counts[audience.name].values())
+    if users and count_role(roster, audience.name, UNSURE) == users:
+        return RefusedError(
+            f"The suppression of {audience.name} has a value for nobody.",
+            expected=f"a predicate that is true or false for some users: "
+            f"{audience.suppress.predicate}",
+            found=f"no value for any of {users} users",
+            to_do="check the names in the predicate, and that `users` carry these attributes",
+        )
+    return None
+
+
 def seeds_needed(audience: AudienceDefinition, config: ExpandConfig) -> int:
     """Matched seeds that the gate asks for."""
     return audience.minimum_seeds or config.minimum_seeds
@@ -87,6 +123,9 @@ def refusal(
             found=told,
             to_do="send more seeds, widen `eligible`, or lower `minimum_seeds` (not under 25)",
         )
+    open_door = suppression_refusal(audience, lists, roster)
+    if open_door is not None:
+        return open_door
     if counts.ranked < FEWEST_RANKED:
         return RefusedError(
             f"Nobody is left to rank for {audience.name}.",

@@ -84,9 +84,12 @@ def _attributes(run: StageRun, as_of: AsOf) -> DataFrame:
     else:
         version = run.earlier_version("users")
         users = run.read("users", found.version if version is None else version)
-    newest = F.max_by(
-        F.struct("attributes", "consent"), F.struct("valid_from", "source_file_id")
-    ).alias("newest")
+    # Of rows of one file and time the greatest content wins, a refusal over a consent.
+    refused = F.transform_values("consent", lambda _, given: ~given)
+    parts = [F.array_sort(F.map_entries(part)) for part in (refused, F.col("attributes"))]
+    content = F.to_json(F.struct(*(part.alias(f"part_{n}") for n, part in enumerate(parts))))
+    order = F.struct("valid_from", "source_file_id", content.alias("content"))
+    newest = F.max_by(F.struct("attributes", "consent"), order).alias("newest")
     known = users.where(F.col("valid_from") < F.lit(as_of.instant))
     return known.groupBy("user_id").agg(newest).select("user_id", "newest.*")
 

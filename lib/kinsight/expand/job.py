@@ -14,7 +14,7 @@ from kinsight.dates import AsOf
 from kinsight.expand.definition import AudienceDefinition, load_audiences
 from kinsight.expand.executor import NUMBERED
 from kinsight.expand.fitting import Expansion, fit_expansion
-from kinsight.expand.gate import SeedCounts, count_seeds, refusal, seeds_needed
+from kinsight.expand.gate import SeedCounts, count_role, count_seeds, refusal, seeds_needed
 from kinsight.expand.inputs import Inputs, read_inputs
 from kinsight.expand.lists import Lists, read_lists
 from kinsight.expand.publish import (
@@ -31,6 +31,7 @@ from kinsight.expand.ranking import (
     rank_users,
     reach_is_filled,
 )
+from kinsight.expand.roles import SUPPRESSED, TRUTH, UNSURE
 from kinsight.expand.roster import Roster, build_roster, compile_predicates
 from kinsight.expand.sample import Admitted, collect_samples
 from kinsight.expand.scoring import score_users
@@ -65,6 +66,7 @@ def run_expand(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False)
             roster = build_roster(inputs, readable, lists, predicates, config.seed)
             admitted, refused = _apply_gate(audiences, lists, roster, config)
         _tell(run, admitted, refused, config)
+        _tell_of_lists(run, admitted, lists, roster)
         expansions = _fit(run, roster, inputs, admitted, config)
         names = [a.name for a in audiences]
         run.producer = {"audience": names, "model_version": [inputs.model_version]}
@@ -111,6 +113,27 @@ def _tell(
             run.warn(
                 f"audience {audience.name} has few seeds ({counts.matched} matched; figures are "
                 f"steadier from {config.warn_below_seeds})"
+            )
+
+
+def _tell_of_lists(
+    run: StageRun, admitted: Sequence[Admitted], lists: Lists, roster: Roster
+) -> None:
+    """Warn where a suppression or a hidden truth reaches nobody, or not everybody."""
+    for audience in admitted:
+        name = audience.name
+        for use, flag in (("suppress", SUPPRESSED), ("truth", TRUTH)):
+            listed = lists.counts.get((name, use))
+            if listed is not None and not count_role(roster, name, flag):
+                run.warn(
+                    f"audience {name}: `{use}` names {listed.ids} users, none with history at this "
+                    "date"
+                )
+        unsure = count_role(roster, name, UNSURE)
+        if unsure:
+            run.warn(
+                f"audience {name}: `suppress` has no value for {unsure} users, who are not "
+                "suppressed"
             )
 
 

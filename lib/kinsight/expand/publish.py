@@ -16,7 +16,7 @@ from kinsight.expand.evaluation import RANDOM, CurvePoint, curve, random_curve
 from kinsight.expand.fitting import Expansion
 from kinsight.expand.gate import SeedCounts
 from kinsight.expand.roles import SEED_LEVEL
-from kinsight.runs import Publication, StageRun, newest_publication
+from kinsight.runs import StageRun, newest_publication
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +192,7 @@ def churn_since_previous(
     """For each audience, the share of its previous members that left.
 
     Previous is the latest earlier date at which the audience was published, as the newest run of
-    an earlier date left the tables.
+    an earlier date left the tables, or as this date's run before this one read them.
 
     Args:
         run: The run.
@@ -203,9 +203,12 @@ def churn_since_previous(
     newest = newest_publication(run.records(), "audience_members", before=as_of.date)
     if newest is None:
         return {}
-    audiences = Publication("audiences", newest.record.outputs["audiences"], newest.record)
+    versions = {
+        table: run.earlier_version(table) or newest.record.outputs[table]
+        for table in ("audiences", "audience_members")
+    }
     earlier = (
-        run.read(audiences)
+        run.read("audiences", versions["audiences"])
         .where(F.col("audience").isin(list(names)) & (F.col("as_of") < F.lit(as_of.date)))
         .where(F.col("status") == "published")
         .groupBy("audience")
@@ -213,7 +216,7 @@ def churn_since_previous(
     )
     here = members.select("audience", "user_id", F.lit(1).alias("stays"))
     compared = (
-        run.read(newest)
+        run.read("audience_members", versions["audience_members"])
         .where(F.col("level") != SEED_LEVEL)
         .join(F.broadcast(earlier), ["audience", "as_of"])
         .join(here, ["audience", "user_id"], "left")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 ELIGIBLE, SUPPRESSED, SEED, TRUTH = 1, 2, 4, 8
 
+UNSURE = 16
+"""The ``suppress`` predicate has no value for the user, who counts as not suppressed."""
+
 STANDING = ELIGIBLE | SUPPRESSED | SEED
 """Mask that leaves the truth out: nothing that learns or ranks may see it."""
 

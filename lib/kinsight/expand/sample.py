@@ -68,11 +68,10 @@ def collect_samples(
 ) -> Iterator[tuple[Admitted, Sample]]:
     """Collect the samples of all audiences, several audiences a Spark job.
 
-    A batch of audiences ends when its seeds pass ``maximum_seeds``, so at most about
-    ``background_users`` + 2 x ``maximum_seeds`` users are on the driver at once where audiences
-    share their eligible users.
+    At most ``maximum_seeds`` + ``background_users`` users are on the driver at once, or those of
+    one audience.
     """
-    for batch in seed_batches(admitted, config.maximum_seeds):
+    for batch in sample_batches(admitted, config):
         table = (
             with_history(roster.frame.where(_any(_drawn(roster, a, config) for a in batch)), inputs)
             .toArrow()
@@ -90,16 +89,33 @@ def collect_samples(
             yield audience, Sample(users.rows(own), seeds[own], background[own])
 
 
-def seed_batches(admitted: Sequence[Admitted], maximum_seeds: int) -> Iterator[list[Admitted]]:
-    """Audiences in batches, each ended by the audience whose seeds fill it."""
+def sample_batches(admitted: Sequence[Admitted], config: ExpandConfig) -> Iterator[list[Admitted]]:
+    """Audiences in batches whose samples are not larger together than one's may be.
+
+    Background users are drawn by one hash of the id, so audiences of equal ``eligible`` mostly
+    share them; they count once.
+    """
     batch: list[Admitted] = []
     for audience in admitted:
-        batch.append(audience)
-        if sum(min(a.counts.matched, maximum_seeds) for a in batch) >= maximum_seeds:
+        if batch and _most_users([*batch, audience], config) > (
+            config.maximum_seeds + config.background_users
+        ):
             yield batch
             batch = []
+        batch.append(audience)
     if batch:
         yield batch
+
+
+def _most_users(batch: Sequence[Admitted], config: ExpandConfig) -> int:
+    """Users that the samples of audiences hold together at most."""
+    seeds = sum(min(a.counts.matched, config.maximum_seeds) for a in batch)
+    background: dict[str, int] = {}
+    for audience in batch:
+        pool = repr(audience.definition.eligible)
+        users = min(audience.counts.ranked, config.background_users)
+        background[pool] = max(background.get(pool, 0), users)
+    return seeds + sum(background.values())
 
 
 def seed_share(audience: Admitted, config: ExpandConfig) -> float:

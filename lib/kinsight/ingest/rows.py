@@ -53,7 +53,9 @@ def event_rows(
 
     # Shops export returns as negative quantities; the amount is then negative as well.
     kind = F.when(quantity < 0, F.lit("return")).otherwise(kind)
-    unit_price = amount / F.when(quantity != 0, quantity)
+    # A line without a quantity is one unit; of none, the price of one is not known.
+    units = F.coalesce(quantity, F.lit(1.0))
+    unit_price = amount / F.when(units != 0, units)
     unit_price = F.when(kind == "return", F.abs(unit_price)).otherwise(unit_price)
     final_price = F.coalesce(price, unit_price)
     latest = config.latest_event or (now + dt.timedelta(days=1)).date()

@@ -1,4 +1,8 @@
-"""Sessions by inactivity, the same whether a visit came in one file or in several."""
+"""Sessions by inactivity, over the borders of files.
+
+A visit that comes in several files, in the order of time, gets the sessions of one file. A late
+event that lies between two stored sessions joins the earlier one; stored rows never change.
+"""
 
 from __future__ import annotations
 

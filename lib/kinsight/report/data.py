@@ -58,17 +58,18 @@ def collect(workspace: Workspace, sources: Sources) -> ReportData:
     names = sources.names("segments", "segmentation")
     names.sort(key=lambda name: name != config.segment.name)
     main = names[0] if names else None
+    lookback_days = sources.settings("sequences", config.sequence).lookback_days
     # Dozens of small queries: most of their time is planning, which threads overlap.
     with sources.run.step("read what the stages published"), ThreadPoolExecutor(4) as pool:
-        quality = pool.submit(collect_quality, sources, config.sequence.lookback_days)
+        quality = pool.submit(collect_quality, sources, lookback_days)
         segmentations = pool.submit(collect_segmentations, sources, names)
         audiences = pool.submit(collect_audiences, sources, main)
         models = pool.submit(_models, sources)
     return ReportData(
         shop=config.shop,
         as_of=sources.as_of,
-        lookback_days=config.sequence.lookback_days,
-        minimum_events=config.segment.minimum_events,
+        lookback_days=lookback_days,
+        minimum_events=sources.settings("segments", config.segment).minimum_events,
         version=kinsight.__version__,
         quality=quality.result(),
         segmentations=segmentations.result(),

@@ -101,7 +101,13 @@ def draw(chart: AnyChart, alt: str) -> Markup:
     """
     svg = vl_convert.vegalite_to_svg(chart.to_dict(), allowed_base_urls=[])
     label = Markup.escape(alt)
-    root = f'<svg class="chart" role="img" aria-label="{label}" viewBox="\\2" width="\\1">'
+
+    def root(found: re.Match[str]) -> str:
+        width, box = found.group(1), found.group(2)
+        return (
+            f'<svg class="chart" role="img" aria-label="{label}" viewBox="{box}" width="{width}">'
+        )
+
     return Markup(_ROOT.sub(root, svg, count=1).replace(' font-family="sans-serif"', ""))
 
 

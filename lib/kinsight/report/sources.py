@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 from pyspark.sql import DataFrame
 
+from kinsight.config import Settings
 from kinsight.dates import AsOf
 from kinsight.errors import RefusedError
 from kinsight.runs import Publication, RunRecord, StageRun, newest_publication
+
+S = TypeVar("S", bound=Settings)
 
 
 class Sources:
@@ -62,6 +66,16 @@ class Sources:
         """The date's rows of a table as last published for it, or None."""
         found = self.newest(table, as_of=self.as_of.date)
         return None if found is None else only(self.run.read(found), {"as_of": self.as_of.date})
+
+    def settings(self, table: str, now: S) -> S:
+        """The settings that the date's table was made with; those of now where none was made."""
+        found = self.newest(table, as_of=self.as_of.date)
+        if found is None:
+            return now
+        made = {
+            k: v for k, v in json.loads(found.record.config).items() if k in type(now).model_fields
+        }
+        return type(now).model_validate(made)
 
     def names(self, table: str, key: str) -> list[str]:
         """What was produced for the date in a table, sorted.

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from kinsight.sequence.window import PLACE
+
 
 def gather_events(numbered: DataFrame, timezone: str, partitions: int) -> DataFrame:
     """The events by user, each with its place in the user's history.
 
     The result is partitioned by user, and everything that is counted for each user from it needs
-    no further shuffle. The order of a history is (event_time, event_id), so that it does not
-    depend on how the input was split.
+    no further shuffle. The order of a history is that of ``PLACE``, so that it does not depend on
+    how the input was split.
 
     Args:
         numbered: Events with column product in place of item_id, category and brand.
@@ -29,6 +31,7 @@ def gather_events(numbered: DataFrame, timezone: str, partitions: int) -> DataFr
         "user_id",
         "event_time",
         "event_id",
+        "source_file_id",
         F.unix_seconds("event_time").alias("seconds"),
         local.cast("date").alias("day"),
         (1 + 24 * F.weekday(local) + F.hour(local)).alias("hour_of_week"),
@@ -38,7 +41,7 @@ def gather_events(numbered: DataFrame, timezone: str, partitions: int) -> DataFr
         "price",
         "quantity",
     )
-    history = Window.partitionBy("user_id").orderBy(F.desc("event_time"), F.desc("event_id"))
+    history = Window.partitionBy("user_id").orderBy(*(F.desc(column) for column in PLACE))
     whole = history.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
     return (
         # The explicit number keeps adaptive execution from merging partitions, which would make
@@ -51,7 +54,7 @@ def gather_events(numbered: DataFrame, timezone: str, partitions: int) -> DataFr
                 "ends_day": ~F.col("day").eqNullSafe(F.lag("day").over(history)),
             }
         )
-        .drop("event_id", "day")
+        .drop("event_id", "source_file_id", "day")
     )
 
 

@@ -11,6 +11,9 @@ from pyspark.sql import functions as F
 from kinsight.dates import AsOf
 from kinsight.errors import RefusedError
 
+PLACE = ("event_time", "event_id", "source_file_id")
+"""What orders a user's events, no two alike."""
+
 
 @dataclasses.dataclass(frozen=True)
 class WindowCounts:
@@ -65,37 +68,28 @@ def count_window(by_user: DataFrame, cap: int) -> WindowCounts:
 
 
 def hot_user_thresholds(window: DataFrame, by_user: DataFrame, cap: int) -> DataFrame:
-    """For each hot user the oldest event that is kept: user_id, oldest_time, oldest_id.
+    """For each hot user the oldest event that is kept: user_id, oldest (struct of ``PLACE``).
 
     Only the hot users' rows are ranked, and Spark cuts them to the cap in each task before they
     are shuffled (``spark.sql.optimizer.windowGroupLimitThreshold``), so that a bot with a tenth
     of all events costs no more than any other user.
     """
     hot = by_user.where(F.col("events") > cap).select("user_id")
-    latest_first = Window.partitionBy("user_id").orderBy(F.desc("event_time"), F.desc("event_id"))
+    # Made event ids are unique within a file only: the same row of two files has one id.
+    latest_first = Window.partitionBy("user_id").orderBy(*(F.desc(column) for column in PLACE))
     return (
-        window.select("user_id", "event_time", "event_id")
+        window.select("user_id", *PLACE)
         .join(F.broadcast(hot), "user_id")
         .withColumn("age", F.row_number().over(latest_first))
         .where((F.col("age") <= cap) & (F.col("age") == cap))
-        .select(
-            "user_id",
-            F.col("event_time").alias("oldest_time"),
-            F.col("event_id").alias("oldest_id"),
-        )
+        .select("user_id", F.struct(*PLACE).alias("oldest"))
     )
 
 
 def cut_hot_users(window: DataFrame, thresholds: DataFrame) -> DataFrame:
     """The window without the events of hot users that are older than their thresholds."""
-    kept = F.col("oldest_time").isNull() | (
-        F.struct("event_time", "event_id") >= F.struct(F.col("oldest_time"), F.col("oldest_id"))
-    )
-    return (
-        window.join(F.broadcast(thresholds), "user_id", "left")
-        .where(kept)
-        .drop("oldest_time", "oldest_id")
-    )
+    kept = F.col("oldest").isNull() | (F.struct(*PLACE) >= F.col("oldest"))
+    return window.join(F.broadcast(thresholds), "user_id", "left").where(kept).drop("oldest")
 
 
 def refuse_empty_window(events: DataFrame, as_of: AsOf, lookback_days: int) -> RefusedError:

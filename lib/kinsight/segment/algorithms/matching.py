@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-# A split or merge is told when more than half of the known members went one way.
+# A split or merge is told when more than half of all members went one way.
 MOST = 0.5
 
 
