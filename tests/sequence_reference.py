@@ -61,7 +61,7 @@ def expect(
         user_features=[
             _features(u, h, tokens[u], roots, level, as_of, u in hot) for u, h in histories.items()
         ],
-        user_bags=[_bag(u, tokens[u], index, levels) for u in histories],
+        user_bags=[_bag(u, h, tokens[u], index, levels, as_of) for u, h in histories.items()],
     )
 
 
@@ -260,12 +260,28 @@ def _largest_roots(tokens: Mapping[str, list[dict[str, str | None]]], largest: i
 
 
 def _bag(
-    user: str, tokens: list[dict[str, str | None]], index: Index, levels: int
+    user: str,
+    history: Sequence[Record],
+    tokens: list[dict[str, str | None]],
+    index: Index,
+    levels: int,
+    as_of: AsOf,
 ) -> dict[str, Any]:
+    zone = ZoneInfo(as_of.timezone)
+    odd = [
+        (e["event_time"].astimezone(zone).date() - dt.date(1970, 1, 1)).days % 2 for e in history
+    ]
     bags = {}
     for field in ("item", "brand", *(f"category_{k}" for k in range(1, levels + 1))):
         counts = Counter(index.get((field, t[field] or "")) for t in tokens)
         del counts[None]
         known = sorted((number, n) for number, n in counts.items() if number is not None)
-        bags[field] = {"tokens": [i for i, _ in known], "counts": [float(n) for _, n in known]}
+        on_odd = Counter(
+            index.get((field, t[field] or "")) for t, o in zip(tokens, odd, strict=True) if o
+        )
+        bags[field] = {
+            "tokens": [i for i, _ in known],
+            "counts": [float(n) for _, n in known],
+            "odd_days": [float(on_odd[i]) for i, _ in known],
+        }
     return {"user_id": user, "events": len(tokens), "bags": bags}

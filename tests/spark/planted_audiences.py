@@ -91,7 +91,7 @@ def plant_date(workspace: Workspace, as_of: str, *, seed: int) -> None:
     bags, features, embeddings, members = [], [], [], []
     for i, user in enumerate(user_ids()):
         index = [int(t) + 2 for t in np.flatnonzero(met[i])]
-        bag = (index, [1.0] * len(index))
+        bag = (index, [1.0] * len(index), [float(t % 2) for t in index])
         bags.append(
             {
                 "user_id": user,

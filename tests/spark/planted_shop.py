@@ -208,9 +208,13 @@ def embedded(as_of: str) -> Tables:
             "vocabulary_version": VOCABULARY,
             "events": 5,
             "bags": {
-                "item": ([9], [1.0]),
-                "category_1": ([2], [5.0]),
-                "category_2": ([2, 3 + ids.index(segment_of(number, as_of))], [1.0, 4.0]),
+                "item": ([9], [1.0], [1.0]),
+                "category_1": ([2], [5.0], [3.0]),
+                "category_2": (
+                    [2, 3 + ids.index(segment_of(number, as_of))],
+                    [1.0, 4.0],
+                    [1.0, 2.0],
+                ),
             },
         }
         for number in range(USERS)

@@ -35,7 +35,13 @@ class Shop:
 
 
 def plant(
-    workspace: Workspace, as_of: str, users: int, cold: int, model: str = "m1", turn: int = 0
+    workspace: Workspace,
+    as_of: str,
+    users: int,
+    cold: int,
+    model: str = "m1",
+    turn: int = 0,
+    tasteless: bool = False,
 ) -> None:
     """Publish embeddings, features, bags and a vocabulary; user i has taste i modulo 4.
 
@@ -46,6 +52,7 @@ def plant(
         cold: Users with one event, named c000 on.
         model: Model version.
         turn: How far the space is turned: another model's axes mean something else.
+        tasteless: Everybody draws six events from one and the same distribution.
     """
     rng = np.random.default_rng(5)
     names = [*(f"u{i:03d}" for i in range(users)), *(f"c{i:03d}" for i in range(cold))]
@@ -82,12 +89,32 @@ def plant(
     index = {(field, token): i + 2 for i, (field, token, _) in enumerate(tokens)}
 
     def bags(i: int) -> dict[str, dict[str, Any]]:
+        if tasteless:
+            drawn = rng.multinomial(6, [0.2] * 5)
+            met = np.flatnonzero(drawn)
+            odd = rng.binomial(drawn[met], 0.5)
+            return {
+                "category_1": {
+                    "tokens": [int(t) + 2 for t in met],
+                    "counts": [float(n) for n in drawn[met]],
+                    "odd_days": [float(n) for n in odd],
+                }
+            }
         own = TASTES[taste[i]]
         part = round(float(shares[i]) * events[i])
         categories = [index["category_1", own], index["category_1", "COMMON"]]
+        rest = events[i] - part
         return {
-            "category_1": {"tokens": categories, "counts": [float(part), float(events[i] - part)]},
-            "brand": {"tokens": [index["brand", BRANDS[taste[i] % 2]]], "counts": [float(part)]},
+            "category_1": {
+                "tokens": categories,
+                "counts": [float(part), float(rest)],
+                "odd_days": [float(part // 2), float(rest // 2)],
+            },
+            "brand": {
+                "tokens": [index["brand", BRANDS[taste[i] % 2]]],
+                "counts": [float(part)],
+                "odd_days": [float(part // 2)],
+            },
         }
 
     publish(
@@ -207,6 +234,20 @@ def test_names_tell_the_planted_taste_and_hold_on_users_they_were_not_made_on(sh
         assert segment["size"] == 60
         assert segment["share"] == pytest.approx(60 / 250)
         assert 0.5 < segment["cohesion"] <= 1
+
+
+def test_segments_of_pure_chance_are_not_borne_out_by_the_other_half_of_the_days(
+    workspace: Callable[..., Workspace],
+) -> None:
+    """Members of any grouping do more of what grouped them; the other days tell the truth."""
+    chance = workspace(segment=SETTINGS | {"input": "bags", "holdout_share": 0.5})
+    plant(chance, FIRST, users=600, cold=0, tasteless=True)
+    run_segment(chance, chance.as_of(FIRST))
+    found = [s["top_categories"] for s in rows(chance, "segments", FIRST).collect()]
+    top = [terms[0] for terms in found if terms]
+    assert len(top) >= 3
+    assert min(term["lift"] for term in top) > 1.3
+    assert np.mean([term["held_out_lift"] for term in top]) == pytest.approx(1.0, abs=0.15)
 
 
 def test_profiles_are_the_means_of_the_members_and_of_all_users(shop: Shop) -> None:

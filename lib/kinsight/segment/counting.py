@@ -25,15 +25,12 @@ LEAST_SUPPORT = 0.02
 LEAST_USERS = 5
 
 
-def count_terms(
-    assigned: DataFrame, bags: DataFrame, vocabulary: DataFrame, parts: Parts
-) -> list[list[Term]]:
+def count_terms(members: DataFrame, vocabulary: DataFrame, parts: Parts) -> list[list[Term]]:
     """Terms of the vocabulary that members of each cluster over- or under-index on.
 
     Args:
-        assigned: user_id, cluster (0 to k - 1), held_out.
-        bags: Rows of user_bags of one date and vocabulary.
-        vocabulary: Rows of that vocabulary version.
+        members: cluster (0 to k - 1), held_out, bags: one row a user.
+        vocabulary: Rows of the vocabulary version of the bags.
         parts: Sizes of the clusters.
 
     Returns:
@@ -50,7 +47,7 @@ def count_terms(
         Window.partitionBy("cluster", "field").orderBy(F.desc("telling"), "index")
     )
     counted = (
-        _sums(assigned, bags)
+        _sums(members)
         .withColumns({"base_shares": base, "base_held_shares": held_base})
         .where(F.col("users") >= _by_cluster(least.astype(np.int64)))
         .withColumn("telling", telling)
@@ -61,12 +58,11 @@ def count_terms(
     return _terms(counted.toPandas(), parts)
 
 
-def _sums(assigned: DataFrame, bags: DataFrame) -> DataFrame:
+def _sums(members: DataFrame) -> DataFrame:
     """Sums a (cluster, field, token): each user's share of events in the field's bag."""
     total = F.aggregate("bag.counts", F.lit(0.0), lambda sum_, count: sum_ + count)
     each = (
-        bags.join(assigned, "user_id")
-        .select("cluster", "held_out", F.explode("bags").alias("field", "bag"))
+        members.select("cluster", "held_out", F.explode("bags").alias("field", "bag"))
         .select("cluster", "held_out", "field", "bag", total.alias("total"))
         .where(F.col("total") > 0)
         .select(

@@ -16,9 +16,11 @@ from kinsight.segment.blocks import choose_grouping
 from kinsight.segment.counting import count_terms
 from kinsight.segment.describing import describe_segments
 from kinsight.segment.fitting import Clustering, fit_segments
+from kinsight.segment.halves import measured_members
 from kinsight.segment.inputs import Inputs, find_inputs
+from kinsight.segment.lift import Term
 from kinsight.segment.lineage import Ids, stable_ids
-from kinsight.segment.members import COLD, Counted, assign_users, count_assigned
+from kinsight.segment.members import COLD, Counted, Parts, assign_users, count_assigned
 from kinsight.segment.naming import FIRST_LIFT
 from kinsight.segment.profiles import profile_means
 from kinsight.segment.rows import Segment, as_frame, cold_row, member_rows, segment_row
@@ -58,7 +60,21 @@ def run_segment(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False
         assigned = assigned.withColumn("held_out", is_held_out(F.col("user_id"), config)).persist()
         try:
             counted, ids = _match(run, inputs, clustering, assigned, config)
-            rows = _describe(run, inputs, sample, clustering, assigned, counted, ids, config)
+            with run.step("finding what segments over-index on"):
+                measured, held_out = measured_members(inputs, grouping, clustering, assigned)
+                parts = Parts(counted.parts.fitting, held_out)
+                terms = count_terms(measured, inputs.vocabulary, parts)
+            rows = _describe(
+                run,
+                inputs,
+                sample,
+                clustering,
+                assigned,
+                counted,
+                ids,
+                terms,
+                config.minimum_events,
+            )
             _write(run, assigned, ids, rows, as_of, config)
         finally:
             assigned.unpersist()
@@ -132,12 +148,10 @@ def _describe(
     assigned: DataFrame,
     counted: Counted,
     ids: Ids,
-    config: SegmentConfig,
+    terms: Sequence[Sequence[Term]],
+    minimum_events: int,
 ) -> list[dict[str, Any]]:
-    """Rows of ``segments``: what the segments over-index on, their names, rules, profiles."""
-    with run.step("finding what segments over-index on"):
-        warm = assigned.where(F.col("cluster") != COLD).select("user_id", "cluster", "held_out")
-        terms = count_terms(warm, inputs.bags, inputs.vocabulary, counted.parts)
+    """Rows of ``segments``: their names, rules and profiles."""
     with run.step("profiles, names and rules"):
         profiles, base = profile_means(assigned, inputs.user_features, sample.features.names)
         segments = describe_segments(ids.of_cluster, clustering, sample, counted, terms, profiles)
@@ -145,7 +159,7 @@ def _describe(
     rows = [segment_row(segment, counted.users, base) for segment in segments]
     cold = run.counts["cold_users"]
     if cold:
-        events, profile = config.minimum_events, profiles.get(COLD, {})
+        events, profile = minimum_events, profiles.get(COLD, {})
         rows.append(cold_row(cold, counted.users, events, profile, base))
     return [{**row, "model_version": inputs.model_version} for row in rows]
 

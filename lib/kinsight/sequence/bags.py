@@ -22,12 +22,18 @@ def user_bags(user_tokens: DataFrame, indices: DataFrame, levels: int) -> DataFr
 
     def bag(field: str) -> Column:
         known = (F.col("field") == field_number(field)) & F.col("index").isNotNull()
-        entry = F.struct(F.col("index"), F.col("events").cast("float").alias("n"))
+        entry = F.struct(
+            F.col("index"),
+            F.col("events").cast("float").alias("n"),
+            F.col("odd_events").cast("float").alias("odd"),
+        )
         return F.sort_array(F.collect_list(F.when(known, entry))).alias(field)
 
     def entry_of_map(field: str) -> list[Column]:
-        tokens, counts = F.col(field)["index"], F.col(field)["n"]
-        return [F.lit(field), F.struct(tokens.alias("tokens"), counts.alias("counts"))]
+        entries = F.col(field)
+        parts = {"tokens": "index", "counts": "n", "odd_days": "odd"}
+        bag = F.struct(*(entries[part].alias(name) for name, part in parts.items()))
+        return [F.lit(field), bag]
 
     fields = fields_of(levels)
     every_event_once = F.when(F.col("field") == field_number("item"), F.col("events"))

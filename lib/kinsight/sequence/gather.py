@@ -24,7 +24,7 @@ def gather_events(numbered: DataFrame, timezone: str, partitions: int) -> DataFr
         user_id, age (INT, 1 = the user's latest event), events_total (BIGINT, of the user),
         event_time, seconds (BIGINT, since 1970 UTC), hour_of_week (INT, 1 + 24 x weekday + hour
         in the shop), ends_day (BOOLEAN, the user's last event of a day in the shop), event_type,
-        session_id, product, price, quantity.
+        odd_day (BOOLEAN, of days since 1970 in the shop), session_id, product, price, quantity.
     """
     local = F.from_utc_timestamp("event_time", timezone)
     slim = numbered.select(
@@ -49,6 +49,7 @@ def gather_events(numbered: DataFrame, timezone: str, partitions: int) -> DataFr
         slim.repartition(partitions, "user_id")
         .withColumns(
             {
+                "odd_day": F.unix_date("day") % 2 == 1,
                 "age": F.row_number().over(history),
                 "events_total": F.count("*").over(whole),
                 "ends_day": ~F.col("day").eqNullSafe(F.lag("day").over(history)),
@@ -59,7 +60,7 @@ def gather_events(numbered: DataFrame, timezone: str, partitions: int) -> DataFr
 
 
 def count_user_tokens(gathered: DataFrame, coded: DataFrame) -> DataFrame:
-    """How often each user met each token: user_id, field, code, events.
+    """How often each user met each token: user_id, field, code, events, odd_events (on odd days).
 
     Every event counts once for every field; a null code is an event without such a token.
 
@@ -68,8 +69,8 @@ def count_user_tokens(gathered: DataFrame, coded: DataFrame) -> DataFrame:
         coded: See :func:`kinsight.sequence.products.product_tokens`.
     """
     return (
-        gathered.select("user_id", "product")
+        gathered.select("user_id", "product", "odd_day")
         .join(coded.select("product", "field", "code"), "product")
         .groupBy("user_id", "field", "code")
-        .agg(F.count("*").alias("events"))
+        .agg(F.count("*").alias("events"), F.count_if("odd_day").alias("odd_events"))
     )
