@@ -13,6 +13,8 @@ import yaml
 from deltalake import DeltaTable, QueryBuilder
 from pyspark.sql import SparkSession
 
+from kinsight import read
+from kinsight.errors import ConfigError, RefusedError
 from kinsight.tables import table_names, table_schema
 from tests.end_to_end.conftest import AS_OF, NEXT, Command, differences, open_shop
 from tests.shop import TASTES
@@ -58,6 +60,19 @@ def test_an_independent_reader_agrees_with_spark_on_every_table(
             QueryBuilder().register("t", reader).execute("SELECT count(*) AS n FROM t").read_all()
         )
         assert counted["n"][0].as_py() == tables.read(name).count(), name
+
+
+def test_notebooks_read_what_a_run_published(spark: SparkSession, healthy: Path) -> None:
+    members = read.table(healthy, "segment_members", as_of=AS_OF, spark=spark)
+    assert {row[0] for row in members.select("segmentation").distinct().collect()} == {"main"}
+    audience = read.table(healthy, "audience_members", audience="baby", spark=spark)
+    assert {str(row[0]) for row in audience.select("as_of").distinct().collect()} == {AS_OF}
+    assert read.table(healthy, "events", spark=spark).count() > 0
+    assert read.runs(healthy, spark=spark)[0].stage == "ingest"
+    with pytest.raises(RefusedError, match="2020-01-01, audience=none"):
+        read.table(healthy, "audience_members", as_of="2020-01-01", audience="none", spark=spark)
+    with pytest.raises(ConfigError, match="segment_members"):
+        read.table(healthy, "segments_member", spark=spark)
 
 
 def test_running_a_date_twice_leaves_the_tables_equal(

@@ -1,0 +1,91 @@
+"""What notebooks and other programs read: tables as runs published them, never half of a run.
+
+Example:
+    >>> from kinsight import read
+    >>> members = read.table("shop.yaml", "segment_members", as_of="2024-06-01")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from kinsight.config import load_config
+from kinsight.dates import parse_date
+from kinsight.errors import ConfigError, RefusedError
+from kinsight.progress import Progress
+from kinsight.runs import RunRecord
+from kinsight.spark import build_session
+from kinsight.tables import table_names
+from kinsight.workspace import Workspace
+
+
+def table(
+    config: str | Path,
+    name: str,
+    as_of: dt.date | str | None = None,
+    *,
+    spark: SparkSession | None = None,
+    **producer: str,
+) -> DataFrame:
+    """The rows of a table that its newest succeeded run published.
+
+    Args:
+        config: YAML file of the shop.
+        name: Table, such as ``segment_members``.
+        as_of: Exactly this date; the latest one by default.
+        spark: A session with Delta; by default the running one, or a new one.
+        producer: Which of several, such as ``segmentation="main"`` or ``audience="vip"``; the one
+            of the newest run by default.
+
+    Returns:
+        The rows of that date and producer, at the Delta version that the run recorded.
+
+    Raises:
+        ConfigError: If the configuration, the table or the date is wrong.
+        RefusedError: If no succeeded run published it.
+    """
+    workspace = _open(config, spark)
+    if name not in table_names():
+        raise ConfigError(
+            f"There is no table {name}.",
+            expected=", ".join(table_names()),
+            found=name,
+            to_do="correct the name",
+        )
+    date = parse_date(as_of) if isinstance(as_of, str) else as_of
+    found = workspace.log.newest(name, as_of=date, producer=producer)
+    if found is None:
+        wanted = ", ".join([*([str(date)] if date else []), *map("=".join, producer.items())])
+        raise RefusedError(
+            f"Nothing published {name} yet.",
+            expected=f"a succeeded run{f' for {wanted}' if wanted else ''}",
+            found="none in table runs",
+            to_do="`read.runs(config)` lists what there is; `kinsight run` makes more",
+        )
+    rows = workspace.tables.read(name, found.version)
+    if found.record.as_of is not None and "as_of" in rows.columns:
+        rows = rows.where(F.col("as_of") == F.lit(found.record.as_of))
+    for column, values in found.record.producer.items():
+        if column in rows.columns:
+            chosen = [producer[column]] if column in producer else values
+            rows = rows.where(F.col(column).isin(chosen))
+    return rows
+
+
+def runs(config: str | Path, *, spark: SparkSession | None = None) -> list[RunRecord]:
+    """Every run of every stage, oldest first.
+
+    Args:
+        config: YAML file of the shop.
+        spark: As for :func:`table`.
+    """
+    return _open(config, spark).log.records()
+
+
+def _open(config: str | Path, spark: SparkSession | None) -> Workspace:
+    settings = load_config(Path(config))
+    return Workspace.open(spark or build_session(settings.spark), settings, Progress(quiet=True))
