@@ -96,15 +96,16 @@ class SourceConfig(Settings):
 
     name: Name = Field(description="Name in ingested_files and quarantine.")
     path: str = Field(description="File, folder or glob.")
-    format: Literal["csv", "parquet"] | None = Field(
-        None, description="By default from the file ending."
+    format: Literal["csv", "json", "parquet"] | None = Field(
+        None, description="By default from the file ending. json: one object a line."
     )
     options: dict[str, str] = Field(
         default_factory=dict, description="Spark reader options, such as {sep: ';'}."
     )
     columns: dict[str, str] = Field(
         default_factory=dict,
-        description="Kinsight column: source column. Columns of equal name need no entry.",
+        description="Kinsight column: source column, user.id for a nested one. Columns of equal "
+        "name need no entry.",
     )
     constants: dict[str, str] = Field(
         default_factory=dict, description="Kinsight column: one value for every row."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -376,3 +377,67 @@ class TestRows:
             ({}, {}, None),
             ({"country": "FR"}, {}, "email is not yes or no"),
         ]
+
+
+class TestJsonLines:
+    """One object a line, values as text, nested ones by their paths."""
+
+    def test_nested_values_are_mapped_and_spoilt_lines_kept_whole(
+        self, spark: SparkSession, tmp_path: Path
+    ) -> None:
+        lines = [
+            {"user": {"id": 17850}, "at": 1709287200, "event": "buy", "item": "a", "total": 2.5},
+            {"user": {"id": "u2"}, "at": "1709287200", "event": "buy", "item": "b", "more": [1]},
+            {"user": {"id": None}, "at": 1709287200, "event": "buy", "item": "c"},
+            {"user": "flat", "at": 1709287200, "event": "buy", "item": "d"},
+        ]
+        text = "\n".join(json.dumps(line) for line in lines)
+        path = tmp_path / "log.jsonl.gz"
+        path.write_bytes(gzip.compress(f"{text}\n\n[1, 2]\nno json\n".encode()))
+        columns = LIST | {"user_id": "user.id", "event_time": "at"}
+        source = event_source(path, columns=columns, time_format="epoch_seconds")
+        rows = parse(spark, source)
+        good = {row["item_id"]: row for row in rows if row["reason"] is None}
+        assert good.keys() == {"a", "b"}
+        assert (good["a"]["user_id"], good["a"]["price"]) == ("17850", None)
+        assert good["b"]["event_time"] == good["a"]["event_time"]
+        bad = {row["reason"]: json.loads(row["raw"]) for row in rows if row["reason"]}
+        assert bad["the line is no JSON object"]["line"] in ("[1, 2]", "no json")
+        assert bad["user_id (column user.id) is missing"]["item"] in ("c", "d")
+        assert len(rows) == 6, "the blank line is no row"
+
+    def test_a_document_over_many_lines_is_refused_at_the_first_look(
+        self, spark: SparkSession, tmp_path: Path
+    ) -> None:
+        for name, content in (("a.json", '{\n"user": 1\n}\n'), ("b.json", '[{"user": 1}]')):
+            (tmp_path / name).write_text(content)
+        source = event_source(tmp_path)
+        probes = probe_files(spark, source, list_files(spark, source, "events"))
+        assert [str(p.unreadable).partition(": ")[2][:60] for p in probes] == [
+            "one JSON document over many lines; expected one object a lin",
+            "its first line is a JSON list; expected one object a line",
+        ]
+
+    def test_a_value_and_something_inside_it_cannot_both_be_mapped(
+        self, spark: SparkSession, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "log.jsonl"
+        path.write_text('{"user": {"id": 1}}\n')
+        columns = {"user_id": "user.id", "session_id": "user", "event_time": "at"}
+        with pytest.raises(ConfigError, match="something inside it"):
+            raw_rows(spark, event_source(path, columns=columns))
+
+    def test_a_nested_parquet_column_is_mapped_by_its_path(
+        self, spark: SparkSession, tmp_path: Path
+    ) -> None:
+        frame = pd.DataFrame(
+            {"user": [{"id": "u1"}], "at": ["2024-03-01"], "event": ["buy"], "item": ["a"]}
+        )
+        path = tmp_path / "log.parquet"
+        frame.to_parquet(path, index=False)
+        columns = {"user_id": "user.id", "event_time": "at", "event_type": "event"}
+        columns["item_id"] = "item"
+        (row,) = parse(spark, event_source(path, columns=columns))
+        assert (row["user_id"], row["reason"]) == ("u1", None)
+        with pytest.raises(RefusedError, match=r"closest: user\.id"):
+            parse(spark, event_source(path, columns=columns | {"user_id": "user.ids"}))

@@ -20,7 +20,7 @@ from kinsight.config import SourceConfig
 from kinsight.errors import ConfigError, RefusedError
 
 Kind = Literal["events", "items", "users"]
-Format = Literal["csv", "parquet"]
+Format = Literal["csv", "json", "parquet"]
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 
@@ -31,6 +31,9 @@ _FORMATS: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "csv",
     ".txt": "csv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
     ".parquet": "parquet",
     ".pq": "parquet",
 }
@@ -236,7 +239,7 @@ def _walk(system: Any, status: Any) -> Iterator[Any]:
             folder = _shown(status.getPath())
             raise ConfigError(
                 "A source is a Delta table.",
-                expected="CSV or Parquet files; a Delta folder also holds rows that were removed",
+                expected="CSV, JSON or Parquet files; a Delta folder also holds removed rows",
                 found=f"{folder}/_delta_log",
                 to_do="export the table to Parquet first",
             )

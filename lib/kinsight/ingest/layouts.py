@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -29,7 +30,8 @@ class Layout:
     Attributes:
         source: The source.
         format: How they are read.
-        signature: Column names of CSV files; the schema text of Parquet files.
+        signature: Column names of CSV files; the schema text of Parquet files; the paths of the
+            values that the source reads from JSON lines, the same for all its files.
         files: The files, by path.
     """
 
@@ -68,6 +70,9 @@ def probe_files(
             line = first_line(spark, file, options["encoding"], options.get("comment", ""))
             if line is None:
                 return Probe(file, (), 0)
+            if fmt == "json":
+                _check_json(file, line)
+                return Probe(file, value_paths(source))
             return Probe(file, header_names(line, options))
         except UnreadableFileError as error:
             return Probe(file, unreadable=error)
@@ -89,6 +94,40 @@ def group_layouts(source: SourceConfig, probes: Sequence[Probe]) -> list[Layout]
         Layout(source, fmt, signature, tuple(probe.file for probe in group))
         for signature, group in groups.items()
     ]
+
+
+def value_paths(source: SourceConfig) -> tuple[str, ...]:
+    """What a source reads of a JSON object: paths of values, parts divided by dots.
+
+    A value of Kinsight's own name is read too, unless a mapped path goes through or into it.
+    """
+    configured = [*source.columns.values()]
+    for setting in ("category_path", "attributes", "consent"):
+        configured += getattr(source, setting, [])
+    paths = list(dict.fromkeys(configured))
+    for name in source.known_columns:
+        if name not in source.columns and not any(_meet(name, path) for path in paths):
+            paths.append(name)
+    return tuple(paths)
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether two paths are equal or one goes through the other."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+
+
+def _check_json(file: SourceFile, line: str) -> None:
+    try:
+        found = json.loads(line)
+    except json.JSONDecodeError as error:
+        # The first row may be spoilt as any other; a document over many lines shows in it.
+        if line.strip() in ("{", "["):
+            why = "one JSON document over many lines; expected one object a line"
+            raise UnreadableFileError(file.path, why) from error
+        return
+    if not isinstance(found, dict):
+        why = f"its first line is a JSON {type(found).__name__}; expected one object a line"
+        raise UnreadableFileError(file.path, why)
 
 
 def csv_options(source: SourceConfig, path: str) -> dict[str, str]:

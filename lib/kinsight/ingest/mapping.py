@@ -93,15 +93,19 @@ def bind(
 def source_field(
     source: SourceConfig, columns: StructType, column: str, path: str, name: str
 ) -> Field:
-    """One source column by its name.
+    """One source column by its name, or by a path such as ``user.id`` into nested ones.
 
     Raises:
         RefusedError: If the source does not have it, naming the closest one.
     """
-    if column not in columns.names:
-        raise _missing(source, columns, column, path, name)
+    parts = [column] if column in columns.names else column.split(".")
+    value, kind = F.col(ROW), columns
+    for part in parts:
+        if not isinstance(kind, StructType) or part not in kind.names:
+            raise _missing(source, columns, column, path, name)
+        value, kind = value.getField(part), kind[part].dataType  # type: ignore[assignment]  # narrowed above
     label = name if column == name else f"{name} (column {column})"
-    return Field(name, label, F.col(ROW).getField(column), columns[column].dataType)
+    return Field(name, label, value, kind)
 
 
 def text(field: Field) -> Column:
@@ -233,9 +237,10 @@ def _carries_zone(pattern: str) -> bool:
 def _missing(
     source: SourceConfig, columns: StructType, column: str, path: str, name: str
 ) -> RefusedError:
-    near = difflib.get_close_matches(column, columns.names, 1, cutoff=0.5)
-    there = ", ".join(columns.names)
-    alone = len(columns.names) == 1 and any(mark in there for mark in ";|\t")
+    names = _leaves(columns)
+    near = difflib.get_close_matches(column, names, 1, cutoff=0.5)
+    there = ", ".join(names)
+    alone = len(names) == 1 and any(mark in there for mark in ";|\t")
     return RefusedError(
         f"Source {source.name} has no column `{column}`"
         + (f", which `{name}` is mapped to." if column != name else "."),
@@ -245,6 +250,19 @@ def _missing(
         if alone
         else f"correct the mapping of source {source.name}, or give a constant for {name}",
     )
+
+
+def _leaves(columns: StructType, prefix: str = "") -> list[str]:
+    """All columns, nested ones by their paths."""
+    names = []
+    for field in columns:
+        inner = isinstance(field.dataType, StructType)
+        names += (
+            _leaves(field.dataType, f"{prefix}{field.name}.")  # type: ignore[arg-type]  # checked
+            if inner
+            else [prefix + field.name]
+        )
+    return names
 
 
 def _wrong_type(field: Field, expected: str) -> ConfigError:

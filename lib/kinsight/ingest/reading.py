@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
+from pyspark.sql.types import StringType, StructField, StructType
 
-from kinsight.errors import RefusedError
+from kinsight.errors import ConfigError, RefusedError
 from kinsight.ingest.files import JAVA_ERRORS, SourceFile
 from kinsight.ingest.layouts import Layout, csv_options
 
 ROW, LINE, FILE_ID = "row", "line", "source_file_id"
+SPOILT_LINE = {
+    "csv": "the line has a wrong number of columns",
+    "json": "the line is no JSON object",
+}
+LINE_REASON = "line_reason"
 
 # Hadoop would read these characters of a file name as a glob.
 _GLOB_CHARACTERS = re.compile(r"([\[\]{}*?\\])")
@@ -26,10 +32,12 @@ def read_rows(spark: SparkSession, layout: Layout) -> DataFrame:
 
     Returns:
         ``row``: struct of the source's columns under their own names; ``line``: the whole line of
-        a CSV row that has a wrong number of columns, else null; ``source_file_id``: null if the
-        file changed since it was listed.
+        a spoilt CSV or JSON row, else null; ``line_reason``: why it is spoilt, else null;
+        ``source_file_id``: null if the file changed since it was listed.
     """
-    rows = _read_csv(spark, layout) if layout.format == "csv" else _read_parquet(spark, layout)
+    readers = {"csv": _read_csv, "json": _read_json, "parquet": _read_parquet}
+    rows = readers[layout.format](spark, layout)
+    spoilt = F.lit(SPOILT_LINE.get(layout.format))
     # Spark writes local paths as file:/x or file:///x, depending on how it came to them.
     path = F.regexp_replace("_metadata.file_path", "^file:/+", "file:/")
     return (
@@ -41,7 +49,7 @@ def read_rows(spark: SparkSession, layout: Layout) -> DataFrame:
             F.unix_millis("_metadata.file_modification_time").alias("modified"),
         )
         .join(F.broadcast(_file_ids(spark, layout.files)), ["uri", "size", "modified"], "left")
-        .select(ROW, LINE, FILE_ID)
+        .select(ROW, LINE, F.when(F.col(LINE).isNotNull(), spoilt).alias(LINE_REASON), FILE_ID)
     )
 
 
@@ -63,6 +71,50 @@ def _read_csv(spark: SparkSession, layout: Layout) -> DataFrame:
     rows = reader.csv([_escaped(file) for file in layout.files])
     columns = [F.col(f"c{number}").alias(name) for number, name in enumerate(names)]
     return rows.select(F.struct(*columns).alias(ROW), F.col(_MALFORMED).alias(LINE), "_metadata")
+
+
+def _read_json(spark: SparkSession, layout: Layout) -> DataFrame:
+    """One object a line; values are text whatever their type, so that no night infers another."""
+    fields: dict[str, Any] = {}
+    for path in layout.signature:
+        *parents, leaf = path.split(".")
+        level = fields
+        for parent in parents:
+            level = level.setdefault(parent, {})
+            if not isinstance(level, dict):
+                raise _both_value_and_object(layout, path)
+        if level.setdefault(leaf, None) is not None:
+            raise _both_value_and_object(layout, path)
+    schema = _text_fields(fields).add(_MALFORMED, StringType())
+    encoding = {key.lower(): value for key, value in layout.source.options.items()}
+    reader = spark.read.option("encoding", encoding.get("encoding", "UTF-8"))
+    lines = reader.text([_escaped(file) for file in layout.files])
+    lines = lines.where(F.trim("value") != "").select(
+        F.from_json("value", schema, {"columnNameOfCorruptRecord": _MALFORMED}).alias("parsed"),
+        "_metadata",
+    )
+    parsed = F.col("parsed")
+    return lines.select(
+        parsed.dropFields(_MALFORMED).alias(ROW), parsed[_MALFORMED].alias(LINE), "_metadata"
+    )
+
+
+def _text_fields(fields: Mapping[str, Any]) -> StructType:
+    return StructType(
+        [
+            StructField(name, StringType() if inner is None else _text_fields(inner))
+            for name, inner in fields.items()
+        ]
+    )
+
+
+def _both_value_and_object(layout: Layout, path: str) -> ConfigError:
+    return ConfigError(
+        f"Source {layout.source.name} maps a value and something inside it.",
+        expected="paths of which none goes through another",
+        found=path,
+        to_do="map one of the two",
+    )
 
 
 def _read_parquet(spark: SparkSession, layout: Layout) -> DataFrame:

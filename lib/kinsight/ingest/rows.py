@@ -60,7 +60,7 @@ def event_rows(
     final_price = F.coalesce(price, unit_price)
     latest = config.latest_event or (now + dt.timedelta(days=1)).date()
     checks = [
-        validation.has_all_columns(),
+        validation.fits_its_format(),
         validation.is_present(user_id, fields["user_id"]),
         validation.is_readable(time, fields["event_time"], _expected_time(source.time_format)),
         validation.is_present(time, fields["event_time"]),
@@ -92,7 +92,7 @@ def item_rows(rows: DataFrame, source: ItemSourceConfig, path: str) -> DataFrame
     price = _number(fields, "price")
     valid_from, time_checks = _valid_from(source, fields)
     checks = [
-        validation.has_all_columns(),
+        validation.fits_its_format(),
         validation.is_present(item_id, fields["item_id"]),
         *time_checks,
         *_number_checks(fields, price=price),
@@ -121,7 +121,7 @@ def user_rows(rows: DataFrame, source: UserSourceConfig, path: str) -> DataFrame
     valid_from, time_checks = _valid_from(source, fields)
     flags = {field.name: mapping.flag(field) for field in consent}
     checks = [
-        validation.has_all_columns(),
+        validation.fits_its_format(),
         validation.is_present(user_id, fields["user_id"]),
         *time_checks,
         *(validation.is_readable(flags[f.name], f, "yes or no") for f in consent),

@@ -9,7 +9,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from kinsight.ingest.mapping import Field
-from kinsight.ingest.reading import LINE, ROW
+from kinsight.ingest.reading import LINE, LINE_REASON, ROW
 
 
 def refuse_when(condition: Column, reason: str) -> Column:
@@ -17,9 +17,9 @@ def refuse_when(condition: Column, reason: str) -> Column:
     return F.when(condition, F.lit(reason))
 
 
-def has_all_columns() -> Column:
-    """Refuses a line of a CSV file that has more or fewer values than there are columns."""
-    return refuse_when(F.col(LINE).isNotNull(), "the line has a wrong number of columns")
+def fits_its_format() -> Column:
+    """Refuses a CSV line of another number of columns, and a JSON line that is no object."""
+    return F.col(LINE_REASON)
 
 
 def is_present(value: Column, field: Field) -> Column:
@@ -61,7 +61,7 @@ def first_reason(checks: Sequence[Column]) -> Column:
 def raw_json(reason: Column) -> Column:
     """The row as it was read, as JSON, for refused rows; null for good ones.
 
-    A line with a wrong number of columns is kept whole, under the key ``line``.
+    A spoilt line is kept whole, under the key ``line``.
     """
     whole_line = F.to_json(F.struct(LINE))
     row = F.to_json(ROW, {"ignoreNullFields": "false"})
