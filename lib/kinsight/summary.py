@@ -79,7 +79,7 @@ def _print_segments(
             "" if term is None or term["held_out_lift"] is None else f"{term['held_out_lift']:.1f}"
         )
         table.add_row(segment_id, escape(name), f"{size:,}", f"{share:.1%}", lift)
-    table.caption = "lift: of the name's first term, on users who had no part in naming"
+    table.caption = "lift: of the name's first term, on other users and other days"
     console.print(table)
 
 
