@@ -48,7 +48,23 @@ def table(
         ConfigError: If the configuration, the table or the date is wrong.
         RefusedError: If no succeeded run published it.
     """
-    workspace = _open(config, spark)
+    return published(_open(config, spark), name, as_of, **producer)
+
+
+def runs(config: str | Path, *, spark: SparkSession | None = None) -> list[RunRecord]:
+    """Every run of every stage, oldest first.
+
+    Args:
+        config: YAML file of the shop.
+        spark: As for :func:`table`.
+    """
+    return _open(config, spark).log.records()
+
+
+def published(
+    workspace: Workspace, name: str, as_of: dt.date | str | None = None, **producer: str
+) -> DataFrame:
+    """As :func:`table`, in an open workspace."""
     if name not in table_names():
         raise ConfigError(
             f"There is no table {name}.",
@@ -74,16 +90,6 @@ def table(
             chosen = [producer[column]] if column in producer else values
             rows = rows.where(F.col(column).isin(chosen))
     return rows
-
-
-def runs(config: str | Path, *, spark: SparkSession | None = None) -> list[RunRecord]:
-    """Every run of every stage, oldest first.
-
-    Args:
-        config: YAML file of the shop.
-        spark: As for :func:`table`.
-    """
-    return _open(config, spark).log.records()
 
 
 def _open(config: str | Path, spark: SparkSession | None) -> Workspace:

@@ -80,8 +80,8 @@ def build_session(config: SparkConfig, overrides: Mapping[str, str] | None = Non
     return session
 
 
-def check_java() -> None:
-    """Refuse to go on without Java 17 or newer.
+def check_java() -> str:
+    """Refuse to go on without Java 17 or newer; return its version.
 
     Raises:
         EnvironmentProblem: With the command that installs Java.
@@ -108,15 +108,25 @@ def check_java() -> None:
             found=f"Java {version}",
             to_do=INSTALL_JAVA,
         )
+    return version
 
 
 def _use_cached_jars(properties: dict[str, str]) -> None:
     """Take JARs that Ivy fetched before straight from its folder: no network, a faster start."""
+    files = delta_jars(properties)
+    if files:
+        del properties["spark.jars.packages"]
+        given = properties.get("spark.jars")
+        properties["spark.jars"] = ",".join([*([given] if given else []), *map(str, files)])
+
+
+def delta_jars(properties: Mapping[str, str]) -> list[Path]:
+    """The files of ``spark.jars.packages`` in Ivy's cache; none unless all are there."""
     packages = properties.get("spark.jars.packages")
     if not packages:
-        return
+        return []
     ivy = Path(properties.get("spark.jars.ivy", Path.home() / ".ivy2.5.2"))
-    files: list[str] = []
+    files: list[Path] = []
     for package in packages.split(","):
         organisation, artifact, version = package.strip().split(":")
         needed = [ivy / "jars" / f"{organisation}_{artifact}-{version}.jar"]
@@ -126,12 +136,9 @@ def _use_cached_jars(properties: dict[str, str]) -> None:
                 *sorted((ivy / "jars").glob("org.antlr_antlr4-runtime-*.jar"))[-1:],
             ]
             if len(needed) < 3:
-                return
-        files += [str(path) for path in needed]
-    if all(Path(path).is_file() for path in files):
-        del properties["spark.jars.packages"]
-        given = properties.get("spark.jars")
-        properties["spark.jars"] = ",".join([*([given] if given else []), *files])
+                return []
+        files += needed
+    return files if all(path.is_file() for path in files) else []
 
 
 @contextlib.contextmanager

@@ -1,21 +1,16 @@
-"""The `kinsight` command. Each sub-command calls the same function as its job in `jobs/`."""
+"""The commands that do the work: each calls the same function as its job in `jobs/`."""
 
 from __future__ import annotations
 
 import datetime as dt
-import os
-import sys
 import tempfile
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
-from rich.console import Console
 
-import kinsight
+from kinsight.cli.app import DEFAULT_CONFIG, ConfigOption, app, example
 from kinsight.config import KinsightConfig, load_config
 from kinsight.dates import AsOf, parse_date
 from kinsight.errors import KinsightError, RefusedError
@@ -25,22 +20,6 @@ from kinsight.spark import build_session
 from kinsight.summary import print_results, print_stages, screen
 from kinsight.workspace import Workspace
 
-EXIT_CODES = "Exit codes: 0 done, 1 failure, 2 wrong usage or configuration, 3 refused by a gate."
-
-app = typer.Typer(
-    name="kinsight",
-    help="Customer segments and lookalike audiences from a clickstream, as Delta tables.\n\n"
-    + EXIT_CODES,
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-)
-
-ConfigOption = Annotated[
-    Path,
-    typer.Option("--config", "-c", envvar="KINSIGHT_CONFIG", help="YAML file of the shop."),
-]
 AsOfOption = Annotated[
     str,
     typer.Option(
@@ -57,26 +36,11 @@ LatestOption = Annotated[
     ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and the summary.")]
-DEFAULT_CONFIG = Path("kinsight.yaml")
 
 Stage = Callable[[Workspace, AsOf], Iterable[StageSummary]]
 
 
-def _example(command: str) -> str:
-    return f"Example: `kinsight {command}`\n\n{EXIT_CODES}"
-
-
-@app.callback(invoke_without_command=True)
-def root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
-    """Customer segments and lookalike audiences from a clickstream, as Delta tables."""
-    if version:
-        typer.echo(f"kinsight {kinsight.__version__}")
-        raise typer.Exit
-
-
-@app.command(epilog=_example("ingest -c shop.yaml"))
+@app.command(epilog=example("ingest -c shop.yaml"))
 def ingest(config: ConfigOption = DEFAULT_CONFIG, quiet: QuietOption = False) -> None:
     """Read new and changed source files into events, items and users."""
 
@@ -88,7 +52,7 @@ def ingest(config: ConfigOption = DEFAULT_CONFIG, quiet: QuietOption = False) ->
     _run(config, "", quiet, stage)
 
 
-@app.command(epilog=_example("sequence -c shop.yaml --as-of 2017-10-30"))
+@app.command(epilog=example("sequence -c shop.yaml --as-of 2017-10-30"))
 def sequence(
     config: ConfigOption = DEFAULT_CONFIG,
     as_of: AsOfOption = "",
@@ -110,7 +74,7 @@ def sequence(
     _run(config, as_of, quiet, stage)
 
 
-@app.command(epilog=_example("train -c shop.yaml --as-of 2017-10-30"))
+@app.command(epilog=example("train -c shop.yaml --as-of 2017-10-30"))
 def train(
     config: ConfigOption = DEFAULT_CONFIG,
     as_of: AsOfOption = "",
@@ -127,7 +91,7 @@ def train(
     _run(config, as_of, quiet, stage)
 
 
-@app.command(epilog=_example("embed -c shop.yaml --as-of 2017-10-30"))
+@app.command(epilog=example("embed -c shop.yaml --as-of 2017-10-30"))
 def embed(
     config: ConfigOption = DEFAULT_CONFIG,
     as_of: AsOfOption = "",
@@ -144,7 +108,7 @@ def embed(
     _run(config, as_of, quiet, stage)
 
 
-@app.command(epilog=_example("segment -c shop.yaml --as-of 2017-10-30"))
+@app.command(epilog=example("segment -c shop.yaml --as-of 2017-10-30"))
 def segment(
     config: ConfigOption = DEFAULT_CONFIG,
     as_of: AsOfOption = "",
@@ -161,7 +125,7 @@ def segment(
     _run(config, as_of, quiet, stage)
 
 
-@app.command(epilog=_example("expand -c shop.yaml --as-of 2017-10-30"))
+@app.command(epilog=example("expand -c shop.yaml --as-of 2017-10-30"))
 def expand(
     config: ConfigOption = DEFAULT_CONFIG,
     as_of: AsOfOption = "",
@@ -178,7 +142,7 @@ def expand(
     _run(config, as_of, quiet, stage)
 
 
-@app.command(epilog=_example("report -c shop.yaml --as-of 2017-10-30"))
+@app.command(epilog=example("report -c shop.yaml --as-of 2017-10-30"))
 def report(
     config: ConfigOption = DEFAULT_CONFIG,
     as_of: AsOfOption = "",
@@ -195,7 +159,7 @@ def report(
     _run(config, as_of, quiet, stage)
 
 
-@app.command(epilog=_example("run -c shop.yaml --as-of 2017-10-30"))
+@app.command(epilog=example("run -c shop.yaml --as-of 2017-10-30"))
 def run(
     config: ConfigOption = DEFAULT_CONFIG,
     as_of: AsOfOption = "",
@@ -212,7 +176,7 @@ def run(
     _run(config, as_of, quiet, stage)
 
 
-@app.command(epilog=_example("demo --folder demo"))
+@app.command(epilog=example("demo --folder demo"))
 def demo(
     folder: Annotated[Path, typer.Option(help="Where sources, tables and reports go.")] = Path(
         "demo"
@@ -288,38 +252,3 @@ def check_root(config: KinsightConfig) -> None:
             found=f"{error.strerror}: {error.filename or root}",
             to_do="change its permissions or `tables.path` in the configuration",
         ) from None
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with its code; never a traceback for a known mistake."""
-    console = Console(stderr=True, highlight=False)
-    try:
-        code = app(args=arguments, prog_name="kinsight", standalone_mode=False)
-    except click.exceptions.Abort:
-        code = 130
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except KinsightError as error:
-        kind = {2: "Wrong usage", 3: "Refused"}.get(error.exit_code, "Failed")
-        console.print(f"[bold red]{kind}:[/bold red]", end=" ")
-        console.print(error.text(), markup=False, soft_wrap=True)
-        code = error.exit_code
-    except Exception as error:
-        console.print(f"[bold red]Failed:[/bold red] {type(error).__name__}", end=" ")
-        console.print(_first_line(error), markup=False, soft_wrap=True)
-        console.print(f"  The full trace is in {_write_trace()}", markup=False)
-        code = 1
-    sys.stdout.flush()
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), "")[:300]
-
-
-def _write_trace() -> str:
-    handle, path = tempfile.mkstemp(prefix="kinsight-trace-", suffix=".log")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        traceback.print_exc(file=file)
-    return path

@@ -1,0 +1,5 @@
+"""The `kinsight` command."""
+
+from kinsight.cli.main import main
+
+__all__ = ["main"]
