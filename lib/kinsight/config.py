@@ -291,7 +291,7 @@ class EmbedConfig(Settings):
 
 
 class SegmentConfig(Settings):
-    """Stage `segment`: vectors to named segments with stable ids."""
+    """Stage `segment`: users, by what they take or by their vectors, to named segments."""
 
     name: Name = Field("main", description="Name of the segmentation.")
     input: Literal["embedding", "bags", "both"] = Field(

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.util
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -52,8 +54,10 @@ def run_demo(folder: Path, progress: Progress, console: Console) -> None:
         print_stages(console, summaries)
         print_results(console, workspace, as_of, summaries)
     console.print(f"Tables  {config.tables.path}", soft_wrap=True)
+    command = Path(sys.executable).parent / "kinsight"
     console.print(
-        f"Again   kinsight run --config {config_file} --as-of {DATES[-1]}", soft_wrap=True
+        f"Again   {os.path.relpath(command)} run --config {config_file} --as-of {DATES[-1]}",
+        soft_wrap=True,
     )
 
 

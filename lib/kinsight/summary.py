@@ -97,7 +97,7 @@ def _print_audiences(
     table = _table(
         f"Audiences as of {as_of.date}",
         *("audience", "verdict", "seeds", "members", "scorer"),
-        *("AUC", "activity", "truth AUC", "activity"),
+        *("AUC", "activity", "truth AUC", "activity on truth"),
     )
     for name, status, seeds, members, scorer, verdict, scorers in rows:
         auc = {row["scorer"]: row["auc"] for row in scorers}
@@ -127,6 +127,7 @@ def _table(title: str, *columns: str) -> Table:
         "AUC",
         "activity",
         "truth AUC",
+        "activity on truth",
     }
     for column in columns:
         table.add_column(column, justify="right" if column in numbers else "left")

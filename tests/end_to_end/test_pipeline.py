@@ -127,6 +127,19 @@ def test_the_pipeline_through_spark_submit_makes_the_same_tables(
         assert theirs.count() == of_date.count(), name
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["run", "--asof", "x"], "--as-of"), (["segmnt"], "segment"), (["run", "-c"], "-c")],
+)
+def test_a_mistake_on_the_command_line_is_a_usage_error(
+    kinsight: Command, arguments: list[str], words: str
+) -> None:
+    outcome = kinsight(*arguments)
+    assert outcome.code == 2
+    assert words in outcome.screen
+    assert "trace" not in outcome.screen
+
+
 @pytest.mark.parametrize("command", ["ingest", "sequence", "run", "demo"])
 def test_help_has_an_example_and_the_exit_codes(kinsight: Command, command: str) -> None:
     outcome = kinsight(command, "--help")

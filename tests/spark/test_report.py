@@ -131,7 +131,7 @@ def test_the_head_tells_the_date_in_words(page: str) -> None:
 
     assert "grocer as of 1 November 2017" in text
     assert "400 customers left" in text
-    assert "They form 9 segments" in text
+    assert "They form 8 segments" in text
     assert "2 audiences are published and 1 was refused." in text
     assert "Midnight in Europe/Berlin" in text
 

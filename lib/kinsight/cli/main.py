@@ -8,7 +8,7 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 
-import click
+import typer
 from rich.console import Console
 
 from kinsight.cli import look, stages
@@ -23,23 +23,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = Console(stderr=True, highlight=False)
     try:
         code = app(args=arguments, prog_name="kinsight", standalone_mode=False)
-    except click.exceptions.Abort:
+    except typer.Abort:
         code = 130
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
     except KinsightError as error:
         kind = {2: "Wrong usage", 3: "Refused"}.get(error.exit_code, "Failed")
         console.print(f"[bold red]{kind}:[/bold red]", end=" ")
         console.print(error.text(), markup=False, soft_wrap=True)
         code = error.exit_code
     except Exception as error:
+        usage_error = _show_usage_error(error)
+        if usage_error is not None:
+            sys.exit(usage_error)
         console.print(f"[bold red]Failed:[/bold red] {type(error).__name__}", end=" ")
         console.print(_first_line(error), markup=False, soft_wrap=True)
         console.print(f"  The full trace is in {_write_trace()}", markup=False)
         code = 1
     sys.stdout.flush()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show_usage_error(error: Exception) -> int | None:
+    """Show a mistake on the command line and return its exit code; None for other errors.
+
+    They are told by what they can do: newer typers bring a click of their own, whose errors are no
+    subclasses of click's.
+    """
+    show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
+    if not callable(show) or not isinstance(code, int):
+        return None
+    show()
+    return code
 
 
 def _first_line(error: Exception) -> str:

@@ -109,6 +109,11 @@ def _tell(
         counts = audience.counts
         run.counts[f"{audience.name}.seeds_sent"] = counts.sent
         run.counts[f"{audience.name}.seeds_matched"] = counts.matched
+        if audience.definition.seeds.segment is not None:
+            run.warn(
+                f"audience {audience.name}: its seeds are a segment, made from what ranks its "
+                "members; a high AUC says that the segment is found again, nothing more"
+            )
         if counts.matched < config.warn_below_seeds:
             run.warn(
                 f"audience {audience.name} has few seeds ({counts.matched} matched; figures are "

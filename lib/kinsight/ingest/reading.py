@@ -17,7 +17,7 @@ from kinsight.ingest.layouts import Layout, csv_options
 ROW, LINE, FILE_ID = "row", "line", "source_file_id"
 SPOILT_LINE = {
     "csv": "the line has a wrong number of columns",
-    "json": "the line is no JSON object",
+    "json": "the line is no JSON object of the mapped form",
 }
 LINE_REASON = "line_reason"
 

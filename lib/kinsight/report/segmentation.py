@@ -40,6 +40,11 @@ class Segmentation:
     lineage: pd.DataFrame
     map: pd.DataFrame
 
+    @property
+    def found(self) -> list[dict[str, Any]]:
+        """The segments without the cold users."""
+        return [segment for segment in self.segments if segment["segment_id"] != COLD]
+
 
 def collect_segmentations(sources: Sources, names: Sequence[str]) -> list[Segmentation]:
     """Segmentations of the date that have segments, in the order of the names given."""

@@ -123,6 +123,8 @@ def _terms(counted: pd.DataFrame, parts: Parts) -> list[list[Term]]:
 def strongest(terms: Sequence[Term], field: str, support: float, count: int) -> list[Term]:
     """The terms of a kind with the highest shrunken lift, where it is sure to lie above 1.
 
+    Terms that the check refutes, with a lift of 1 or less on held-out users, are left out.
+
     Args:
         terms: Terms of one segment.
         field: Vocabulary field, or ``category`` for all levels.
@@ -130,6 +132,11 @@ def strongest(terms: Sequence[Term], field: str, support: float, count: int) -> 
         count: How many at most.
     """
     chosen = [
-        t for t in terms if t.field.startswith(field) and t.support >= support and t.sure_lift > 1
+        t
+        for t in terms
+        if t.field.startswith(field)
+        and t.support >= support
+        and t.sure_lift > 1
+        and (t.held_out_lift is None or t.held_out_lift > 1)
     ]
     return sorted(chosen, key=lambda t: (-t.lift, t.field, t.token))[:count]

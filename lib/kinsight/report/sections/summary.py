@@ -32,7 +32,7 @@ def _tiles(data: ReportData, published: int, refused: int) -> list[tuple[str, st
     if users:
         tiles.append((count(users["users"]), "customers", "with at least one event"))
         tiles.append((count(users["events"]), "events", f"in {data.lookback_days} days"))
-    tiles += [(count(len(s.segments)), "segments", f"in “{s.name}”") for s in data.segmentations]
+    tiles += [(count(len(s.found)), "segments", f"in “{s.name}”") for s in data.segmentations]
     if data.audiences:
         tiles.append((count(published), "audiences", f"{refused} refused"))
     tiles.append((count(len(data.warnings)), "warnings", "listed below" if data.warnings else ""))
@@ -52,7 +52,7 @@ def _sentences(data: ReportData, published: int, refused: int) -> list[str]:
         largest = segmentation.segments[0]
         which = f"In “{segmentation.name}” they" if len(data.segmentations) > 1 else "They"
         sentences.append(
-            f"{which} form {plural(len(segmentation.segments), 'segment')}; the largest is "
+            f"{which} form {plural(len(segmentation.found), 'segment')}; the largest is "
             f"“{largest['name']}” with {percent(largest['share'])} of customers."
         )
         sentences += _movement(segmentation)

@@ -1,0 +1,46 @@
+"""The notebooks run from top to bottom on a shop's tables."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import altair as alt
+import nbformat
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from nbclient import NotebookClient
+from pyspark.sql import SparkSession
+
+from kinsight import read
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+
+
+@pytest.mark.parametrize("name", ["explore_segments", "build_an_audience"])
+def test_every_cell_runs_and_charts_are_drawn(
+    spark: SparkSession, healthy: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """In this process, on the tests' session; `make test-all` runs them in a kernel."""
+    monkeypatch.setenv("KINSIGHT_CONFIG", str(healthy))
+    shell = InteractiveShell()
+    drawn = 0
+    for cell in nbformat.read(FOLDER / f"{name}.ipynb", as_version=4).cells:
+        if cell.cell_type == "code":
+            outcome = shell.run_cell(cell.source)
+            outcome.raise_error()
+            drawn += isinstance(outcome.result, alt.Chart | alt.LayerChart)
+    assert drawn >= 1
+    if name == "build_an_audience":
+        found = read.table(healthy, "audience_members", audience="notebook-core", spark=spark)
+        assert found.count() > 0
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", ["explore_segments", "build_an_audience"])
+def test_a_kernel_runs_them(healthy: Path, name: str) -> None:
+    book = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+    environment = os.environ | {"KINSIGHT_CONFIG": str(healthy)}
+    NotebookClient(book, timeout=600).execute(env=environment)
+    outputs = [o for c in book.cells if c.cell_type == "code" for o in c.outputs]
+    assert any("application/vnd.vega" in str(o.get("data", {}).keys()) for o in outputs)
