@@ -90,7 +90,10 @@ def show_user(workspace: Workspace, user: str, date: dt.date | None) -> Iterable
 
 def show_audience(workspace: Workspace, name: str, date: dt.date | None) -> Iterable[Table]:
     """An audience by name: its seeds, verdict, scorers and levels, or why it was refused."""
-    row = _one(published(workspace, "audiences", date).collect(), "audience", name, "audiences")
+    known = _producers(workspace, "audiences", "audience", date)
+    if name not in known:
+        raise _unknown(name, "audiences", known)
+    [row] = published(workspace, "audiences", date, audience=name).collect()
     sent = ("sent", "duplicate", "unknown", "ineligible", "matched", "needed")
     yield _facts(
         f"{name} as of {row['as_of']}: {row['status']}",
@@ -181,29 +184,41 @@ def _memberships(
     workspace: Workspace, table: str, key: str, user: str, as_of: dt.date
 ) -> list[Facts]:
     """The user's rows of every producer of a date, each at its newest publication."""
-    names = {
-        name
-        for record in workspace.log.records()
-        if record.status == "succeeded" and record.as_of == as_of and table in record.outputs
-        for name in record.producer.get(key, [])
-    }
+    names = _producers(workspace, table, key, as_of)
     rows: list[Facts] = []
-    for name in sorted(names):
+    for name in names:
         found = published(workspace, table, as_of, **{key: name})
         rows += [r.asDict() for r in found.where(F.col("user_id") == user).collect()]
     return rows
 
 
+def _producers(workspace: Workspace, table: str, key: str, date: dt.date | None) -> list[str]:
+    """What succeeded runs produced in a table, such as the names of audiences, sorted."""
+    return sorted(
+        {
+            name
+            for record in workspace.log.records()
+            if record.status == "succeeded" and table in record.outputs
+            if date is None or record.as_of == date
+            for name in record.producer.get(key, [])
+        }
+    )
+
+
 def _one(rows: Sequence[Any], column: str, value: str, what: str) -> Any:
     found = [row for row in rows if row[column] == value]
     if not found:
-        raise ConfigError(
-            f"There is no {value} among the {what}.",
-            expected=", ".join(sorted(row[column] for row in rows)),
-            found=value,
-            to_do="name one of them, or choose another --as-of",
-        )
+        raise _unknown(value, what, sorted(row[column] for row in rows))
     return found[0]
+
+
+def _unknown(value: str, what: str, known: Sequence[str]) -> ConfigError:
+    return ConfigError(
+        f"There is no {value} among the {what}.",
+        expected=", ".join(known) or "none yet: run the stages first",
+        found=value,
+        to_do="name one of them, or choose another --as-of",
+    )
 
 
 def _facts(title: str, facts: Facts) -> Table:
