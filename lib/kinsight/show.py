@@ -99,7 +99,7 @@ def show_audience(workspace: Workspace, name: str, date: dt.date | None) -> Iter
         f"{name} as of {row['as_of']}: {row['status']}",
         {
             "refused": row["refusal_reason"],
-            "verdict": f"{row['verdict']}: {row['verdict_text']}" if row["verdict"] else None,
+            "verdict": row["verdict_text"],
             "seeds": ", ".join(f"{row[f'seeds_{part}']:,} {part}" for part in sent),
             "eligible": f"{row['users_eligible']:,}, {row['users_suppressed']:,} suppressed",
             "members": f"{row['members']:,}",
