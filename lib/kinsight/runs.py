@@ -102,6 +102,28 @@ def newest_publication(
     return Publication(table, best.outputs[table], best)
 
 
+def producer_names(
+    records: Iterable[RunRecord], table: str, key: str, as_of: dt.date | None = None
+) -> list[str]:
+    """What succeeded runs produced in a table, such as the names of audiences, sorted.
+
+    Args:
+        records: Runs.
+        table: Table name.
+        key: Producer key, such as ``audience``.
+        as_of: Exactly this date; any by default.
+    """
+    return sorted(
+        {
+            name
+            for record in records
+            if record.status == "succeeded" and table in record.outputs
+            if as_of is None or record.as_of == as_of
+            for name in record.producer.get(key, [])
+        }
+    )
+
+
 class RunLog:
     """Reads and appends rows of ``runs``."""
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from kinsight.errors import ConfigError, RefusedError
 from kinsight.read import published
-from kinsight.runs import RunRecord
+from kinsight.runs import RunRecord, producer_names
 from kinsight.workspace import Workspace
 
 Facts = Mapping[str, Any]
@@ -90,7 +90,7 @@ def show_user(workspace: Workspace, user: str, date: dt.date | None) -> Iterable
 
 def show_audience(workspace: Workspace, name: str, date: dt.date | None) -> Iterable[Table]:
     """An audience by name: its seeds, verdict, scorers and levels, or why it was refused."""
-    known = _producers(workspace, "audiences", "audience", date)
+    known = producer_names(workspace.log.records(), "audiences", "audience", date)
     if name not in known:
         raise _unknown(name, "audiences", known)
     [row] = published(workspace, "audiences", date, audience=name).collect()
@@ -184,25 +184,12 @@ def _memberships(
     workspace: Workspace, table: str, key: str, user: str, as_of: dt.date
 ) -> list[Facts]:
     """The user's rows of every producer of a date, each at its newest publication."""
-    names = _producers(workspace, table, key, as_of)
+    names = producer_names(workspace.log.records(), table, key, as_of)
     rows: list[Facts] = []
     for name in names:
         found = published(workspace, table, as_of, **{key: name})
         rows += [r.asDict() for r in found.where(F.col("user_id") == user).collect()]
     return rows
-
-
-def _producers(workspace: Workspace, table: str, key: str, date: dt.date | None) -> list[str]:
-    """What succeeded runs produced in a table, such as the names of audiences, sorted."""
-    return sorted(
-        {
-            name
-            for record in workspace.log.records()
-            if record.status == "succeeded" and table in record.outputs
-            if date is None or record.as_of == date
-            for name in record.producer.get(key, [])
-        }
-    )
 
 
 def _one(rows: Sequence[Any], column: str, value: str, what: str) -> Any:

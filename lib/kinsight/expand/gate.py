@@ -40,7 +40,7 @@ class SeedCounts:
 def count_seeds(audience: AudienceDefinition, lists: Lists, roster: Roster) -> SeedCounts:
     """Count what became of the seeds of an audience."""
     roles = roster.role_counts[audience.name]
-    known = sum(users for role, users in roles.items() if role & SEED)
+    known = roster.having(audience.name, SEED)
     matched = roster.count(audience.name, MATCHED)
     sent = ids = known
     listed = lists.counts.get((audience.name, "seeds"))
@@ -58,11 +58,6 @@ def count_seeds(audience: AudienceDefinition, lists: Lists, roster: Roster) -> S
     )
 
 
-def count_role(roster: Roster, name: str, flag: int) -> int:
-    """Users who have a flag to an audience."""
-    return sum(users for role, users in roster.role_counts[name].items() if role & flag)
-
-
 def suppression_refusal(
     audience: AudienceDefinition, lists: Lists, roster: Roster
 ) -> RefusedError | None:
@@ -70,7 +65,7 @@ def suppression_refusal(
 
     A list with other ids, or a misspelt key, would let everybody in without a word.
     """
-    if audience.suppress is None or count_role(roster, audience.name, SUPPRESSED):
+    if audience.suppress is None or roster.having(audience.name, SUPPRESSED):
         return None
     listed = lists.counts.get((audience.name, "suppress"))
     if listed is not None and listed.ids >= UNKNOWN_OPT_OUTS:
@@ -81,7 +76,7 @@ def suppression_refusal(
             to_do="correct the list, or take `suppress` out of the audience file",
         )
     users = sum(roster.role_counts[audience.name].values())
-    if users and count_role(roster, audience.name, UNSURE) == users:
+    if users and roster.having(audience.name, UNSURE) == users:
         return RefusedError(
             f"The suppression of {audience.name} has a value for nobody.",
             expected=f"a predicate that is true or false for some users: "

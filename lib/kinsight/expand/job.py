@@ -14,7 +14,7 @@ from kinsight.dates import AsOf
 from kinsight.expand.definition import AudienceDefinition, load_audiences
 from kinsight.expand.executor import NUMBERED
 from kinsight.expand.fitting import Expansion, fit_expansion
-from kinsight.expand.gate import SeedCounts, count_role, count_seeds, refusal, seeds_needed
+from kinsight.expand.gate import SeedCounts, count_seeds, refusal, seeds_needed
 from kinsight.expand.inputs import Inputs, read_inputs
 from kinsight.expand.lists import Lists, read_lists
 from kinsight.expand.publish import (
@@ -129,12 +129,12 @@ def _tell_of_lists(
         name = audience.name
         for use, flag in (("suppress", SUPPRESSED), ("truth", TRUTH)):
             listed = lists.counts.get((name, use))
-            if listed is not None and not count_role(roster, name, flag):
+            if listed is not None and not roster.having(name, flag):
                 run.warn(
                     f"audience {name}: `{use}` names {listed.ids} users, none with history at this "
                     "date"
                 )
-        unsure = count_role(roster, name, UNSURE)
+        unsure = roster.having(name, UNSURE)
         if unsure:
             run.warn(
                 f"audience {name}: `suppress` has no value for {unsure} users, who are not "

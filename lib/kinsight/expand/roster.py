@@ -41,6 +41,10 @@ class Roster:
         """The role of users to an audience, without the truth."""
         return F.col("roles")[self.names.index(name)].bitwiseAND(STANDING)
 
+    def having(self, name: str, flag: int) -> int:
+        """Users who have a flag to an audience, whatever else they are."""
+        return sum(n for role, n in self.role_counts[name].items() if role & flag)
+
     def count(self, name: str, standing: int) -> int:
         """Users of an audience with a standing, whether truth or not."""
         return sum(n for r, n in self.role_counts[name].items() if r & STANDING == standing)

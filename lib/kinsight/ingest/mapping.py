@@ -99,11 +99,12 @@ def source_field(
         RefusedError: If the source does not have it, naming the closest one.
     """
     parts = [column] if column in columns.names else column.split(".")
-    value, kind = F.col(ROW), columns
+    value: Column = F.col(ROW)
+    kind: DataType = columns
     for part in parts:
         if not isinstance(kind, StructType) or part not in kind.names:
             raise _missing(source, columns, column, path, name)
-        value, kind = value.getField(part), kind[part].dataType  # type: ignore[assignment]  # narrowed above
+        value, kind = value.getField(part), kind[part].dataType
     label = name if column == name else f"{name} (column {column})"
     return Field(name, label, value, kind)
 
@@ -254,14 +255,12 @@ def _missing(
 
 def _leaves(columns: StructType, prefix: str = "") -> list[str]:
     """All columns, nested ones by their paths."""
-    names = []
+    names: list[str] = []
     for field in columns:
-        inner = isinstance(field.dataType, StructType)
-        names += (
-            _leaves(field.dataType, f"{prefix}{field.name}.")  # type: ignore[arg-type]  # checked
-            if inner
-            else [prefix + field.name]
-        )
+        if isinstance(field.dataType, StructType):
+            names += _leaves(field.dataType, f"{prefix}{field.name}.")
+        else:
+            names.append(prefix + field.name)
     return names
 
 

@@ -12,7 +12,13 @@ from pyspark.sql import DataFrame
 from kinsight.config import Settings
 from kinsight.dates import AsOf
 from kinsight.errors import RefusedError
-from kinsight.runs import Publication, RunRecord, StageRun, newest_publication
+from kinsight.runs import (
+    Publication,
+    RunRecord,
+    StageRun,
+    newest_publication,
+    producer_names,
+)
 
 S = TypeVar("S", bound=Settings)
 
@@ -84,14 +90,7 @@ class Sources:
             table: Such as ``audiences``.
             key: Producer key, such as ``audience``.
         """
-        return sorted(
-            {
-                name
-                for record in self.of_date("succeeded")
-                if table in record.outputs
-                for name in record.producer.get(key, [])
-            }
-        )
+        return producer_names(self.records, table, key, self.as_of.date)
 
     def by_publication(self, table: str, key: str) -> list[tuple[Publication, list[str]]]:
         """Each publication that is the newest of at least one name, with those names."""

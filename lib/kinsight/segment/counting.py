@@ -123,7 +123,9 @@ def _terms(counted: pd.DataFrame, parts: Parts) -> list[list[Term]]:
 def strongest(terms: Sequence[Term], field: str, support: float, count: int) -> list[Term]:
     """The terms of a kind with the highest shrunken lift, where it is sure to lie above 1.
 
-    Terms that the check refutes, with a lift of 1 or less on held-out users, are left out.
+    Terms that the check refutes, with a lift of 1 or less on held-out users, are left out. That
+    uses the check to choose, so the held-out lifts of the rest lean upwards; names, whose lifts are
+    quoted as evidence, are not chosen this way.
 
     Args:
         terms: Terms of one segment.
