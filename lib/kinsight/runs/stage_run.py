@@ -1,8 +1,4 @@
-"""The run log and what stands on it: publishing, and reading what a run published.
-
-A stage writes its tables and then appends one row to ``runs``, last. Readers take the newest
-succeeded run for what they ask and read exactly the Delta versions that it recorded.
-"""
+"""One run of one stage: reads pinned inputs, writes outputs, publishes at the end."""
 
 from __future__ import annotations
 
@@ -23,42 +19,8 @@ from kinsight.config import Settings
 from kinsight.dates import AsOf
 from kinsight.errors import KinsightError, RefusedError
 from kinsight.progress import Progress
-from kinsight.tables import KeyValue, Tables, Written, table_schema
-
-
-@dataclasses.dataclass(frozen=True)
-class RunRecord:
-    """One row of ``runs``; see schemas/runs.sql for the meaning of each field."""
-
-    run_id: str
-    stage: str
-    status: str
-    as_of: dt.date | None
-    producer: dict[str, list[str]]
-    inputs: dict[str, int]
-    outputs: dict[str, int]
-    counts: dict[str, int]
-    metrics: dict[str, float]
-    warnings: list[str]
-    message: str | None
-    config_hash: str
-    config: str
-    code_version: str
-    started_at: dt.datetime
-    finished_at: dt.datetime
-
-    def covers(self, producer: Mapping[str, str]) -> bool:
-        """Whether the run produced what is asked, such as ``{"segmentation": "main"}``."""
-        return all(value in self.producer.get(key, []) for key, value in producer.items())
-
-
-@dataclasses.dataclass(frozen=True)
-class Publication:
-    """A table at the version that a succeeded run published."""
-
-    table: str
-    version: int
-    record: RunRecord
+from kinsight.runs.log import Publication, RunLog, RunRecord, newest_publication
+from kinsight.tables import KeyValue, Written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,124 +36,6 @@ class StageSummary:
     outputs: dict[str, int]
     producer: dict[str, list[str]]
     warnings: list[str]
-
-
-def newest_publication(
-    records: Iterable[RunRecord],
-    table: str,
-    *,
-    as_of: dt.date | None = None,
-    not_after: dt.date | None = None,
-    before: dt.date | None = None,
-    producer: Mapping[str, str] | None = None,
-) -> Publication | None:
-    """What :meth:`RunLog.newest` finds, among records that were read already."""
-    found = [
-        record
-        for record in records
-        if record.status == "succeeded"
-        and table in record.outputs
-        and (as_of is None or record.as_of == as_of)
-        and (not_after is None or (record.as_of is not None and record.as_of <= not_after))
-        and (before is None or (record.as_of is not None and record.as_of < before))
-        and record.covers(producer or {})
-    ]
-    if not found:
-        return None
-    best = max(found, key=lambda r: (r.as_of or dt.date.min, r.finished_at, r.run_id))
-    return Publication(table, best.outputs[table], best)
-
-
-def producer_names(
-    records: Iterable[RunRecord], table: str, key: str, as_of: dt.date | None = None
-) -> list[str]:
-    """What succeeded runs produced in a table, such as the names of audiences, sorted.
-
-    Args:
-        records: Runs.
-        table: Table name.
-        key: Producer key, such as ``audience``.
-        as_of: Exactly this date; any by default.
-    """
-    return sorted(
-        {
-            name
-            for record in records
-            if record.status == "succeeded" and table in record.outputs
-            if as_of is None or record.as_of == as_of
-            for name in record.producer.get(key, [])
-        }
-    )
-
-
-class RunLog:
-    """Reads and appends rows of ``runs``."""
-
-    def __init__(self, tables: Tables) -> None:
-        self.tables = tables
-
-    def records(self) -> list[RunRecord]:
-        """All runs, oldest first. One row a job run: small at any size of shop."""
-        if not self.tables.exists("runs"):
-            return []
-        rows = self.tables.read("runs").collect()
-        records = [
-            RunRecord(
-                run_id=r["run_id"],
-                stage=r["stage"],
-                status=r["status"],
-                as_of=r["as_of"],
-                producer={k: list(v) for k, v in r["producer"].items()},
-                inputs={p["table"]: p["version"] for p in r["inputs"]},
-                outputs={p["table"]: p["version"] for p in r["outputs"]},
-                counts=dict(r["counts"]),
-                metrics=dict(r["metrics"]),
-                warnings=list(r["warnings"]),
-                message=r["message"],
-                config_hash=r["config_hash"],
-                config=r["config"],
-                code_version=r["code_version"],
-                started_at=r["started_at"],
-                finished_at=r["finished_at"],
-            )
-            for r in rows
-        ]
-        return sorted(records, key=lambda r: (r.finished_at, r.run_id))
-
-    def newest(
-        self,
-        table: str,
-        *,
-        as_of: dt.date | None = None,
-        not_after: dt.date | None = None,
-        before: dt.date | None = None,
-        producer: Mapping[str, str] | None = None,
-    ) -> Publication | None:
-        """The newest succeeded publication of a table, or None.
-
-        Args:
-            table: Table name.
-            as_of: Exactly this date.
-            not_after: This date or an earlier one; the latest such date wins.
-            before: An earlier date; the latest such date wins.
-            producer: What it must have produced, such as ``{"segmentation": "main"}``.
-        """
-        return newest_publication(
-            self.records(),
-            table,
-            as_of=as_of,
-            not_after=not_after,
-            before=before,
-            producer=producer,
-        )
-
-    def append(self, values: Mapping[str, object]) -> None:
-        """Append one row."""
-        self.tables.ensure("runs")
-        schema = table_schema("runs")
-        row = tuple(values[name] for name in schema.names)
-        rows = self.tables.spark.createDataFrame([row], schema)
-        self.tables.append("runs", rows, str(values["run_id"]))
 
 
 class StageRun:

@@ -1,0 +1,103 @@
+"""Stages `sequence`, `segment`, `expand` and `report`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from kinsight.config.base import Name, Settings, Share
+
+
+class SequenceConfig(Settings):
+    """Stage `sequence`: events to vocabularies, sequences, user_features and user_bags."""
+
+    lookback_days: int = Field(365, ge=1, description="Only events this close to as-of count.")
+    max_length: int = Field(200, ge=2, le=5000, description="Latest events kept in a sequence.")
+    hot_user_events: int = Field(
+        20_000, ge=10, description="A user with more events keeps only this many, the latest."
+    )
+    vocabulary_size: int = Field(
+        200_000, ge=1, description="Tokens a field at most, the most frequent."
+    )
+    minimum_token_users: int = Field(
+        2, ge=1, description="A token met by fewer users is unknown (1)."
+    )
+    hash_buckets: int = Field(
+        1_024, ge=1, description="Buckets kept beside tokens; no present encoder reads them."
+    )
+    price_buckets: int = Field(10, ge=1, description="Quantile buckets of the unit price.")
+    category_level: int | None = Field(
+        None, ge=1, description="Level of the category path in sequences; the leaf by default."
+    )
+    category_shares: int = Field(
+        20, ge=1, description="Root categories kept in user_features.category_shares."
+    )
+
+
+class SegmentConfig(Settings):
+    """Stage `segment`: users, by what they take or by their vectors, to named segments."""
+
+    name: Name = Field("main", description="Name of the segmentation.")
+    input: Literal["embedding", "bags", "both"] = Field(
+        "bags",
+        description="What users are grouped by: the encoder's vectors, their user_bags (deepest "
+        "category level, or items where there is none), or both, weighing the same.",
+    )
+    segments: int = Field(10, ge=2, le=1_000, description="Number of segments, cold aside.")
+    minimum_events: int = Field(3, ge=1, description="Users with fewer events are cold.")
+    minimum_share: float = Field(
+        0.02, ge=0, lt=0.5, description="Smaller segments are dissolved into their neighbours."
+    )
+    maximum_share: Share = Field(0.3, description="Larger segments are split.")
+    sample_users: int = Field(200_000, ge=100, description="Users the centroids are fitted on.")
+    holdout_share: Share = Field(
+        0.3, description="Users, by id hash, on whom names and rules are checked, not made."
+    )
+    iterations: int = Field(25, ge=1)
+    restarts: int = Field(10, ge=1, description="The best of so many starts is kept.")
+    match_threshold: float = Field(
+        0.3, gt=0, le=1, description="Jaccard overlap from which a segment keeps its id."
+    )
+    seed: int = 7
+
+    @model_validator(mode="after")
+    def _limits_leave_room(self) -> Self:
+        if self.maximum_share < 2 * self.minimum_share:
+            raise ValueError("`maximum_share` must be at least twice `minimum_share`")
+        if self.segments * self.minimum_share > 1:
+            raise ValueError(
+                f"{self.segments} segments of at least {self.minimum_share:.1%} each are more "
+                "than all users: lower `minimum_share` or `segments`"
+            )
+        return self
+
+
+class SizesConfig(Settings):
+    """Nested size levels of an audience: shares of the ranked users, counts, or both."""
+
+    shares: list[Share] = Field(default_factory=lambda: [0.01, 0.02, 0.05, 0.10, 0.20])
+    counts: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list)
+
+
+class ExpandConfig(Settings):
+    """Stage `expand`: seed lists to audiences. Each audience is one YAML file in `folder`."""
+
+    folder: str | None = Field(None, description="Folder of audience files.")
+    minimum_seeds: int = Field(100, ge=25, description="Fewer matched seeds: refused.")
+    warn_below_seeds: int = Field(1_000, ge=25)
+    sizes: SizesConfig = SizesConfig()
+    folds: int = Field(5, ge=2, le=20, description="Held-out folds of the seeds.")
+    background_users: int = Field(50_000, ge=100, description="Unlabelled users learned against.")
+    maximum_seeds: int = Field(
+        100_000, ge=1_000, description="Seeds learned from at most, by id hash; all are excluded."
+    )
+    valid_days: int = Field(30, ge=1)
+    seed: int = 7
+
+
+class ReportConfig(Settings):
+    """Stage `report`: one self-contained HTML file a date."""
+
+    folder: str = Field("./reports", description="Where report-DATE.html is written.")

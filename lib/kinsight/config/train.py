@@ -1,0 +1,59 @@
+"""Stages `train` and `embed`: the encoder, what it is trained for, and its use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from kinsight.config.base import Settings, Share
+
+
+class ComponentConfig(BaseModel):
+    """An encoder or objective by its registered name, with its own options as further keys."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys beside `name` (and beside `weight`, for objectives)."""
+        return dict(self.model_extra or {})
+
+
+class ObjectiveConfig(ComponentConfig):
+    """One objective and its weight in the sum."""
+
+    weight: float = Field(1.0, gt=0)
+
+
+class TrainConfig(Settings):
+    """Stage `train`: sequences to one encoder."""
+
+    encoder: ComponentConfig = ComponentConfig(name="transformer")
+    objective: list[ObjectiveConfig] = Field(
+        default_factory=lambda: [ObjectiveConfig(name="next_item")]
+    )
+    epochs: int = Field(20, ge=0, description="At most; early stopping ends sooner.")
+    patience: int = Field(3, ge=1, description="Epochs without a better held-out loss.")
+    batch_tokens: int = Field(8_192, ge=64, description="Events a batch, padding included.")
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    holdout_share: Share = Field(0.1, description="Users kept for early stopping, by id hash.")
+    minimum_length: int = Field(3, ge=2, description="Shorter histories are not trained on.")
+    minimum_users: int = Field(50, ge=2, description="Fewer trainable users: refused.")
+    seed: int = 7
+    threads: int | None = Field(None, ge=1, description="Torch threads; all cores by default.")
+    refresh_after_days: int = Field(
+        90, ge=1, description="`kinsight run` trains anew when the model is older than this."
+    )
+
+
+class EmbedConfig(Settings):
+    """Stage `embed`: sequences and a model to one vector a user, in the executors."""
+
+    model_version: str | None = Field(
+        None, description="By default the newest ready model whose as-of is not later."
+    )
+    batch_tokens: int = Field(4_096, ge=64, description="Events a batch, padding included.")
