@@ -1,8 +1,9 @@
-"""What notebooks and other programs read: tables as runs published them, never half of a run.
+"""What notebooks and other programs read: what runs published, never half of a run.
 
 Example:
     >>> from kinsight import read
     >>> members = read.table("shop.yaml", "segment_members", as_of="2024-06-01")  # doctest: +SKIP
+    >>> read.segment("shop.yaml", "s01")["name"]  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -11,22 +12,25 @@ import datetime as dt
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
-from kinsight.config import load_config
-from kinsight.dates import parse_date
-from kinsight.errors import ConfigError, RefusedError
+from kinsight import lookup
+from kinsight.config import KinsightConfig, load_config
+from kinsight.doctor import Check, examine
+from kinsight.lookup import Facts, UserFacts
+from kinsight.plan import Planned, plan
 from kinsight.progress import Progress
 from kinsight.runs import RunRecord
 from kinsight.spark import build_session
-from kinsight.tables import table_names
 from kinsight.workspace import Workspace
+
+Date = dt.date | str | None
+"""A date, its text YYYY-MM-DD, or None for the newest one."""
 
 
 def table(
     config: str | Path,
     name: str,
-    as_of: dt.date | str | None = None,
+    as_of: Date = None,
     *,
     spark: SparkSession | None = None,
     **producer: str,
@@ -48,50 +52,91 @@ def table(
         ConfigError: If the configuration, the table or the date is wrong.
         RefusedError: If no succeeded run published it.
     """
-    return published(_open(config, spark), name, as_of, **producer)
+    return lookup.published(_open(config, spark), name, as_of, **producer)
+
+
+def segment(
+    config: str | Path,
+    segment_id: str,
+    as_of: Date = None,
+    *,
+    segmentation: str = "main",
+    spark: SparkSession | None = None,
+) -> Facts:
+    """The row of table ``segments`` of one segment, as a mapping.
+
+    Raises:
+        ConfigError: If the configuration is wrong, or the segmentation has none of that id.
+        RefusedError: If no succeeded run published it.
+    """
+    return lookup.find_segment(_open(config, spark), segment_id, as_of, segmentation)
+
+
+def user(
+    config: str | Path, user_id: str, as_of: Date = None, *, spark: SparkSession | None = None
+) -> UserFacts:
+    """Features, segments, audiences and latest events of one user.
+
+    Raises:
+        ConfigError: If the configuration or the date is wrong.
+        RefusedError: If the user has no history at the date.
+    """
+    return lookup.find_user(_open(config, spark), user_id, as_of)
+
+
+def audience(
+    config: str | Path, name: str, as_of: Date = None, *, spark: SparkSession | None = None
+) -> Facts:
+    """The row of table ``audiences`` of one audience, as a mapping.
+
+    Raises:
+        ConfigError: If the configuration is wrong, or there is no audience of that name.
+        RefusedError: If no succeeded run published it.
+    """
+    return lookup.find_audience(_open(config, spark), name, as_of)
 
 
 def runs(config: str | Path, *, spark: SparkSession | None = None) -> list[RunRecord]:
-    """Every run of every stage, oldest first.
-
-    Args:
-        config: YAML file of the shop.
-        spark: As for :func:`table`.
-    """
+    """Every run of every stage, oldest first."""
     return _open(config, spark).log.records()
 
 
-def published(
-    workspace: Workspace, name: str, as_of: dt.date | str | None = None, **producer: str
-) -> DataFrame:
-    """As :func:`table`, in an open workspace."""
-    if name not in table_names():
-        raise ConfigError(
-            f"There is no table {name}.",
-            expected=", ".join(table_names()),
-            found=name,
-            to_do="correct the name",
-        )
-    date = parse_date(as_of) if isinstance(as_of, str) else as_of
-    found = workspace.log.newest(name, as_of=date, producer=producer)
-    if found is None:
-        wanted = ", ".join([*([str(date)] if date else []), *map("=".join, producer.items())])
-        raise RefusedError(
-            f"Nothing published {name} yet.",
-            expected=f"a succeeded run{f' for {wanted}' if wanted else ''}",
-            found="none in table runs",
-            to_do="`read.runs(config)` lists what there is; `kinsight run` makes more",
-        )
-    rows = workspace.tables.read(name, found.version)
-    if found.record.as_of is not None and "as_of" in rows.columns:
-        rows = rows.where(F.col("as_of") == F.lit(found.record.as_of))
-    for column, values in found.record.producer.items():
-        if column in rows.columns:
-            chosen = [producer[column]] if column in producer else values
-            rows = rows.where(F.col(column).isin(chosen))
-    return rows
+def run(config: str | Path, run_id: str, *, spark: SparkSession | None = None) -> RunRecord:
+    """One run by its id, or by the beginning of it.
+
+    Raises:
+        ConfigError: If it names no run, or several.
+    """
+    return lookup.find_run(_open(config, spark), run_id)
+
+
+def dry_run(
+    config: str | Path, as_of: dt.date | str, *, spark: SparkSession | None = None
+) -> list[Planned]:
+    """What `kinsight run` would read and do for a date; nothing is written.
+
+    Raises:
+        ConfigError: If the configuration, the date or an audience file is wrong.
+        RefusedError: If a stage would be refused before it writes anything.
+    """
+    workspace = _open(config, spark)
+    return plan(workspace, workspace.as_of(as_of))
+
+
+def settings(config: str | Path) -> KinsightConfig:
+    """The checked configuration.
+
+    Raises:
+        ConfigError: If a key or value is wrong.
+    """
+    return load_config(config)
+
+
+def machine(config: str | Path | None = None) -> list[Check]:
+    """What `kinsight doctor` finds of this machine, and of a configuration where one is given."""
+    return list(examine(load_config(config) if config is not None else None))
 
 
 def _open(config: str | Path, spark: SparkSession | None) -> Workspace:
-    settings = load_config(Path(config))
-    return Workspace.open(spark or build_session(settings.spark), settings, Progress(quiet=True))
+    found = load_config(Path(config))
+    return Workspace.look(spark or build_session(found.spark), found, Progress(quiet=True))

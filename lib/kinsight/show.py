@@ -1,33 +1,24 @@
-"""What `kinsight show` and `kinsight runs` print: one segment, user, audience or run."""
+"""What `kinsight show`, `runs` and `--dry-run` print: tables for the terminal."""
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pyspark.sql import functions as F
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kinsight.errors import ConfigError, RefusedError
-from kinsight.read import published
-from kinsight.runs import RunRecord, producer_names
-from kinsight.workspace import Workspace
+from kinsight.lookup import EVENT_COLUMNS, Facts, UserFacts
+from kinsight.plan import Planned
+from kinsight.runs import RunRecord
 
-Facts = Mapping[str, Any]
 TERMS_SHOWN = 8
 SHARES_SHOWN = 6
-LATEST_EVENTS = 10
 
 
-def show_segment(
-    workspace: Workspace, segment: str, date: dt.date | None, segmentation: str
-) -> Iterable[Table]:
-    """A segment by its id: what it is, how its members differ, what they take."""
-    rows = published(workspace, "segments", date, segmentation=segmentation)
-    row = _one(rows.collect(), "segment_id", segment, f"segments of {segmentation}")
+def show_segment(row: Facts) -> Iterable[Table]:
+    """A segment: what it is, how its members differ, what they take."""
     yield _facts(
         f"{row['segment_id']} {row['name']}",
         {
@@ -49,54 +40,32 @@ def show_segment(
             yield _terms(kind, row[f"top_{kind}"])
 
 
-def show_user(workspace: Workspace, user: str, date: dt.date | None) -> Iterable[Table]:
-    """A user by id: features, segments, audiences, the latest events before the date."""
-    features = published(workspace, "user_features", date)
-    row = features.where(F.col("user_id") == user).first()
-    if row is None:
-        known = [r[0] for r in features.select("user_id").orderBy("user_id").limit(3).collect()]
-        raise RefusedError(
-            f"User {user} has no history at this date.",
-            expected=f"a user of user_features, such as {', '.join(known)}",
-            found=user,
-            to_do="check the id, or choose another --as-of",
-        )
-    facts = row.asDict()
-    as_of = facts.pop("as_of")
-    plain = {k: v for k, v in facts.items() if not isinstance(v, (bool, str, dict, list))}
+def show_user(user: UserFacts) -> Iterable[Table]:
+    """A user: features, segments, audiences, the latest events before the date."""
+    hidden = ("as_of", "user_id", "run_id")
+    plain = {
+        k: v
+        for k, v in user.features.items()
+        if k not in hidden and not isinstance(v, (bool, str, dict, list))
+    }
     yield _facts(
-        f"User {user} as of {as_of}",
+        f"User {user.features['user_id']} as of {user.as_of}",
         {k: None if v is None else _number(v) for k, v in plain.items()},
     )
-    for table, key, columns in (
-        ("segment_members", "segmentation", ("segment_id", "confidence", "second_segment_id")),
-        ("audience_members", "audience", ("rank", "percentile", "level")),
-    ):
-        found = _memberships(workspace, table, key, user, as_of)
-        if found:
-            yield _rows(table.replace("_", " "), (key, *columns), found)
-    made_from = workspace.log.newest("user_features", as_of=as_of)
-    version = made_from.record.inputs.get("events") if made_from else None
-    events = workspace.tables.read("events", version).where(F.col("user_id") == user)
-    shown = ("event_time", "event_type", "item_id", "price", "quantity")
-    latest = (
-        events.where(F.col("event_time") < F.lit(workspace.as_of(as_of).instant))
-        .orderBy(F.desc("event_time"), F.desc("event_id"))
-        .limit(LATEST_EVENTS)
-        .select(*shown)
-    )
-    yield _rows("latest events (UTC)", shown, [r.asDict() for r in latest.collect()])
+    if user.segments:
+        columns = ("segmentation", "segment_id", "confidence", "second_segment_id")
+        yield _rows("segment members", columns, user.segments)
+    if user.audiences:
+        columns = ("audience", "rank", "percentile", "level")
+        yield _rows("audience members", columns, user.audiences)
+    yield _rows("latest events (UTC)", EVENT_COLUMNS, user.events)
 
 
-def show_audience(workspace: Workspace, name: str, date: dt.date | None) -> Iterable[Table]:
-    """An audience by name: its seeds, verdict, scorers and levels, or why it was refused."""
-    known = producer_names(workspace.log.records(), "audiences", "audience", date)
-    if name not in known:
-        raise _unknown(name, "audiences", known)
-    [row] = published(workspace, "audiences", date, audience=name).collect()
+def show_audience(row: Facts) -> Iterable[Table]:
+    """An audience: its seeds, verdict, scorers and levels, or why it was refused."""
     sent = ("sent", "duplicate", "unknown", "ineligible", "matched", "needed")
     yield _facts(
-        f"{name} as of {row['as_of']}: {row['status']}",
+        f"{row['audience']} as of {row['as_of']}: {row['status']}",
         {
             "refused": row["refusal_reason"],
             "verdict": row["verdict_text"],
@@ -110,23 +79,13 @@ def show_audience(workspace: Workspace, name: str, date: dt.date | None) -> Iter
     )
     if row["scorers"]:
         columns = ("scorer", "auc", "auc_std", "recall", "lift")
-        yield _rows("scorers on hidden seeds", columns, [s.asDict() for s in row["scorers"]])
+        yield _rows("scorers on hidden seeds", columns, row["scorers"])
     if row["levels"]:
-        shown = ("level", "share", "reach", "held_out_recall")
-        yield _rows("levels", shown, [level.asDict() for level in row["levels"]])
+        yield _rows("levels", ("level", "share", "reach", "held_out_recall"), row["levels"])
 
 
-def show_run(workspace: Workspace, run_id: str) -> Iterable[Table]:
-    """A run by its id, or the beginning of it: inputs, outputs, counts, metrics, warnings."""
-    records = [r for r in workspace.log.records() if r.run_id.startswith(run_id)]
-    if len(records) != 1:
-        raise ConfigError(
-            f"{run_id} names {len(records)} runs.",
-            expected="the id of one run, or enough of its beginning",
-            found=", ".join(r.run_id for r in records[:5]) or "none",
-            to_do="`kinsight runs` lists them",
-        )
-    [record] = records
+def show_run(record: RunRecord) -> Iterable[Table]:
+    """A run: inputs, outputs, counts, metrics, warnings, settings."""
     yield _facts(
         f"{record.run_id}: {record.status}",
         {
@@ -165,6 +124,15 @@ def list_runs(records: Sequence[RunRecord], most: int) -> Table:
     return _rows(f"{len(shown)} of {len(records)} runs", columns, shown)
 
 
+def list_plan(planned: Sequence[Planned]) -> Table:
+    """What each stage would read and do."""
+    rows = [{"stage": p.stage, "would read": p.reads, "would do": p.does} for p in planned]
+    table = _rows("Dry run", ("stage", "would read", "would do"), rows)
+    table.caption = "nothing was written"
+    table.show_lines = True
+    return table
+
+
 def print_all(console: Console, tables: Iterable[Table]) -> None:
     """Print tables with a line between them."""
     for table in tables:
@@ -178,34 +146,6 @@ def _most_different(here: Facts, everybody: Facts) -> list[str]:
     shares = [name for name in both if "[" in name and here[name] > everybody[name]]
     shares.sort(key=lambda name: everybody[name] / here[name])
     return [*(name for name in both if "[" not in name), *shares[:SHARES_SHOWN]]
-
-
-def _memberships(
-    workspace: Workspace, table: str, key: str, user: str, as_of: dt.date
-) -> list[Facts]:
-    """The user's rows of every producer of a date, each at its newest publication."""
-    names = producer_names(workspace.log.records(), table, key, as_of)
-    rows: list[Facts] = []
-    for name in names:
-        found = published(workspace, table, as_of, **{key: name})
-        rows += [r.asDict() for r in found.where(F.col("user_id") == user).collect()]
-    return rows
-
-
-def _one(rows: Sequence[Any], column: str, value: str, what: str) -> Any:
-    found = [row for row in rows if row[column] == value]
-    if not found:
-        raise _unknown(value, what, sorted(row[column] for row in rows))
-    return found[0]
-
-
-def _unknown(value: str, what: str, known: Sequence[str]) -> ConfigError:
-    return ConfigError(
-        f"There is no {value} among the {what}.",
-        expected=", ".join(known) or "none yet: run the stages first",
-        found=value,
-        to_do="name one of them, or choose another --as-of",
-    )
 
 
 def _facts(title: str, facts: Facts) -> Table:
@@ -244,7 +184,7 @@ def _terms(kind: str, terms: Sequence[Any]) -> Table:
     return table
 
 
-def _rule_fit(row: Any) -> str | None:
+def _rule_fit(row: Facts) -> str | None:
     if row["rule_precision"] is None or row["rule_recall"] is None:
         return None
     return f"precision {row['rule_precision']:.0%}, recall {row['rule_recall']:.0%}"

@@ -11,7 +11,7 @@ from kinsight.config import KinsightConfig, Settings
 from kinsight.dates import AsOf
 from kinsight.progress import Progress
 from kinsight.runs import RunLog, StageRun
-from kinsight.tables import Tables
+from kinsight.tables import FrozenTables, Tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +38,14 @@ class Workspace:
     ) -> Workspace:
         """Open the tables of a configuration in a session."""
         tables = Tables(spark, config.tables)
+        return cls(spark, config, tables, RunLog(tables), progress or Progress())
+
+    @classmethod
+    def look(
+        cls, spark: SparkSession, config: KinsightConfig, progress: Progress | None = None
+    ) -> Workspace:
+        """Open the tables for looking only: nothing is created, changed or written."""
+        tables = FrozenTables(spark, config.tables)
         return cls(spark, config, tables, RunLog(tables), progress or Progress())
 
     def as_of(self, date: dt.date | str) -> AsOf:

@@ -135,6 +135,16 @@ def test_a_table_folder_that_cannot_be_written_is_named(
     refused(kinsight("ingest", "-c", config, "-q"), 1, "file")
 
 
+def test_a_table_of_another_version_is_refused_and_left_alone(
+    kinsight: Command, spark: SparkSession, shop: Shop, tmp_path: Path
+) -> None:
+    config = write_config(tmp_path, shop)
+    table = f"delta.`{tmp_path}/warehouse/ingested_files`"
+    spark.sql(f"CREATE TABLE {table} (path STRING, colour STRING) USING delta")
+    refused(kinsight("ingest", "-c", config, "-q"), 1, "another version of Kinsight", "colour")
+    assert spark.table(table).columns == ["path", "colour"]
+
+
 def test_a_date_before_all_events_is_refused(
     kinsight: Command, spark: SparkSession, healthy: Path
 ) -> None:
@@ -200,6 +210,17 @@ class TestWithAHealthyShop:
             assert word in " ".join(outcome.screen.split())
         members = open_shop(spark, config).tables.read("audience_members")
         assert members.where("audience = 'bad-seeds'").count() == 0
+
+    def test_a_model_from_the_future_is_refused(
+        self, kinsight: Command, spark: SparkSession, healthy: Path
+    ) -> None:
+        found = open_shop(spark, healthy).log.newest("models")
+        assert found is not None
+        [version] = found.record.producer["model_version"]
+        config = self.variant(healthy, "future.yaml", embed={"model_version": version})
+        for extra in ("-q", "--dry-run"):
+            outcome = kinsight("embed", "-c", config, "--as-of", "2024-02-01", extra)
+            refused(outcome, 3, "has seen events after 2024-02-01", "leave embed.model_version")
 
     def test_a_wrong_checksum_stops_embedding(
         self, kinsight: Command, spark: SparkSession, healthy: Path, tmp_path: Path

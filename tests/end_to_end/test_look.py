@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import yaml
 from pyspark.sql import SparkSession
 
 from kinsight import read
-from tests.end_to_end.conftest import AS_OF, Command
+from kinsight.plan import ALL_STAGES
+from kinsight.tables import table_names
+from tests.end_to_end.conftest import AS_OF, Command, open_shop
 
 
 def test_a_segment_is_shown_with_its_profile_and_what_it_takes(
@@ -56,6 +59,58 @@ def test_audiences_and_runs_are_shown(
     ambiguous = kinsight("show", "run", "2", "-c", healthy)
     assert ambiguous.code == 2
     assert "`kinsight runs` lists them" in ambiguous.screen
+
+
+def test_notebooks_find_what_the_commands_show(
+    kinsight: Command, spark: SparkSession, healthy: Path
+) -> None:
+    segment = read.segment(healthy, "s01", AS_OF, spark=spark)
+    assert segment["name"] in kinsight("show", "segment", "s01", "-c", healthy).screen
+    user = read.user(healthy, "u0000", AS_OF, spark=spark)
+    assert user.features["events"] >= len(user.events) > 0
+    assert all(str(event["event_time"]) < AS_OF for event in user.events)
+    assert read.audience(healthy, "baby", AS_OF, spark=spark)["status"] == "published"
+    first = read.runs(healthy, spark=spark)[0]
+    assert read.run(healthy, first.run_id, spark=spark) == first
+    assert read.settings(healthy).shop == "small"
+    assert {check.name for check in read.machine(healthy)} >= {"Java", "memory", "tables"}
+
+
+def test_a_dry_run_tells_what_would_be_done_and_writes_nothing(
+    kinsight: Command, spark: SparkSession, healthy: Path
+) -> None:
+    tables = open_shop(spark, healthy).tables
+    before = {name: tables.version(name) for name in table_names()}
+    outcome = kinsight("run", "-c", healthy, "--as-of", "2024-03-08", "--dry-run")
+    assert outcome.code == 0, outcome.screen
+    text = " ".join(outcome.screen.split())
+    for words in (
+        "no file is new or changed",
+        "7 days old",
+        "ids kept from",
+        "nothing was written",
+    ):
+        assert words in text
+    planned = read.dry_run(healthy, "2024-03-08", spark=spark)
+    assert [p.stage for p in planned] == list(ALL_STAGES)
+    assert {name: tables.version(name) for name in table_names()} == before
+
+
+def test_a_dry_run_of_a_new_shop_makes_no_tables(
+    kinsight: Command, healthy: Path, tmp_path: Path
+) -> None:
+    data = yaml.safe_load(healthy.read_text()) | {"tables": {"path": str(tmp_path / "new")}}
+    data["expand"]["folder"] = str(healthy.parent / "audiences")
+    config = tmp_path / "kinsight.yaml"
+    config.write_text(yaml.safe_dump(data))
+    outcome = kinsight("run", "-c", config, "--as-of", AS_OF, "--dry-run")
+    assert outcome.code == 0, outcome.screen
+    for words in ("1 new of events", "a new vocabulary", "there is no model"):
+        assert words in " ".join(outcome.screen.split())
+    refused = kinsight("segment", "-c", config, "--as-of", AS_OF, "--dry-run")
+    assert refused.code == 3
+    assert "kinsight embed" in refused.screen
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_configuration_is_checked_without_spark(kinsight: Command, healthy: Path) -> None:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable
 from pyspark.sql import Row, SparkSession
+from pyspark.sql.types import StructType
 
 from kinsight.config import TablesConfig
 from kinsight.errors import IntegrityError
-from kinsight.tables import Tables, key_predicate, quote, table_ddl, table_names, table_schema
+from kinsight.tables import (
+    FrozenTables,
+    Tables,
+    key_predicate,
+    quote,
+    table_ddl,
+    table_names,
+    table_schema,
+)
 from kinsight.workspace import Workspace
 
 FIRST, SECOND = dt.date(2024, 1, 1), dt.date(2024, 2, 1)
@@ -131,6 +141,58 @@ def test_a_table_of_another_shape_is_refused(spark: SparkSession, tmp_path: Path
     spark.sql(f"CREATE TABLE delta.`{tmp_path}/embeddings` (user_id STRING) USING delta")
     with pytest.raises(IntegrityError, match="another version of Kinsight"):
         Tables(spark, TablesConfig(path=str(tmp_path))).read("embeddings")
+
+
+def an_older_kinsights(tables: Tables, name: str, without: str) -> None:
+    """Creates a table as an older version defined it: without one column."""
+    ddl = re.sub(rf"\n  {without} [^\n]*,(?=\n)", "", table_ddl(name))
+    assert ddl != table_ddl(name)
+    tables.spark.sql(ddl.replace("{table}", tables.identifier(name), 1))
+
+
+def test_a_table_of_an_older_version_gets_the_column_that_it_lacks(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    tables = Tables(spark, TablesConfig(path=str(tmp_path)))
+    an_older_kinsights(tables, "audiences", "levels")
+    old = dict.fromkeys(table_schema("audiences").names) | {
+        **dict.fromkeys(("audience", "status", "model_version", "run_id"), "published"),
+        **{n: 0 for n in table_schema("audiences").names if n.startswith(("seeds_", "users_"))},
+        **{"as_of": FIRST, "members": 0, "scorers": []},
+    }
+    names = [n for n in table_schema("audiences").names if n != "levels"]
+    schema = StructType([table_schema("audiences")[n] for n in names])
+    rows = spark.createDataFrame([tuple(old[n] for n in names)], schema)
+    rows.write.format("delta").mode("append").save(f"{tmp_path}/audiences")
+
+    new = spark.createDataFrame(
+        [tuple((old | {"levels": []})[n] for n in table_schema("audiences").names)],
+        table_schema("audiences"),
+    )
+    tables.append("audiences", new, "a run")
+    found = tables.read("audiences").schema.simpleString()
+    assert found == table_schema("audiences").simpleString()
+    assert [row["levels"] for row in tables.read("audiences").collect()] == [[], []]
+    assert [row["levels"] for row in tables.read("audiences", 1).collect()] == [[]]
+
+
+def test_a_column_that_needs_a_value_cannot_be_added(spark: SparkSession, tmp_path: Path) -> None:
+    tables = Tables(spark, TablesConfig(path=str(tmp_path)))
+    an_older_kinsights(tables, "embeddings", "weight")
+    with pytest.raises(IntegrityError, match="missing: weight"):
+        tables.read("embeddings")
+
+
+def test_tables_opened_for_looking_are_not_created_or_changed(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    tables = FrozenTables(spark, TablesConfig(path=str(tmp_path / "warehouse")))
+    assert tables.read("segments").schema.names == table_schema("segments").names
+    assert tables.read("segments").count() == 0
+    assert tables.version("segments") == 0
+    with pytest.raises(IntegrityError, match="looking only"):
+        tables.append("segments", tables.read("segments"), "a run")
+    assert not (tmp_path / "warehouse").exists()
 
 
 def test_tables_can_live_in_a_catalogue_schema(spark: SparkSession, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def runs(
     """List the runs of all stages, the newest at the bottom."""
     from kinsight.show import list_runs
 
-    _print(config, lambda workspace: [list_runs(workspace.log.records(), most)])
+    _print(config, lambda w: [list_runs(w.log.records(), most)])
 
 
 @show.command("segment", epilog=example("show segment s01 -c shop.yaml"))
@@ -92,9 +92,10 @@ def segment(
     segmentation: SegmentationOption = "main",
 ) -> None:
     """A segment: its profile beside everybody's, its rule, what its members take more of."""
+    from kinsight.lookup import find_segment
     from kinsight.show import show_segment
 
-    _print(config, lambda w: show_segment(w, segment_id, _date(as_of), segmentation))
+    _print(config, lambda w: show_segment(find_segment(w, segment_id, _date(as_of), segmentation)))
 
 
 @show.command("user", epilog=example("show user 2375 -c shop.yaml"))
@@ -104,9 +105,10 @@ def user(
     as_of: DateOption = "",
 ) -> None:
     """A user: features, segments, audiences, the latest events before the date."""
+    from kinsight.lookup import find_user
     from kinsight.show import show_user
 
-    _print(config, lambda workspace: show_user(workspace, user_id, _date(as_of)))
+    _print(config, lambda w: show_user(find_user(w, user_id, _date(as_of))))
 
 
 @show.command("audience", epilog=example("show audience vip -c shop.yaml"))
@@ -116,9 +118,10 @@ def audience(
     as_of: DateOption = "",
 ) -> None:
     """An audience: its seeds, how far to trust it, its levels, or why it was refused."""
+    from kinsight.lookup import find_audience
     from kinsight.show import show_audience
 
-    _print(config, lambda workspace: show_audience(workspace, name, _date(as_of)))
+    _print(config, lambda w: show_audience(find_audience(w, name, _date(as_of))))
 
 
 @show.command("run", epilog=example("show run 20240601T020000-segment -c shop.yaml"))
@@ -127,9 +130,10 @@ def one_run(
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """A run: what it read and wrote, its counts, measures, warnings and settings."""
+    from kinsight.lookup import find_run
     from kinsight.show import show_run
 
-    _print(config, lambda workspace: show_run(workspace, run_id))
+    _print(config, lambda w: show_run(find_run(w, run_id)))
 
 
 @settings.command("check", epilog=example("config check -c shop.yaml"))
@@ -162,5 +166,5 @@ def _print(config_file: Path, tables: Callable[[Workspace], Iterable[Table]]) ->
     progress = Progress()
     with progress.step("starting Spark"):
         spark = build_session(config.spark)
-    workspace = Workspace.open(spark, config, progress)
+    workspace = Workspace.look(spark, config, progress)
     print_all(screen(), tables(workspace))

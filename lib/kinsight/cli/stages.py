@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -37,11 +38,29 @@ LatestOption = Annotated[
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and the summary.")]
 
+DryRunOption = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Say what would be read and done, and write nothing."),
+]
+
 Stage = Callable[[Workspace, AsOf], Iterable[StageSummary]]
 
+DATED = {
+    "train": "Train an encoder on the sequences of a date.",
+    "embed": "Turn the sequences of a date into one vector a user, in the executors.",
+    "segment": "Group the users of a date into named segments with stable ids.",
+    "expand": "Expand every seed list of the audience folder to the users most like it.",
+    "report": "Write the HTML report of a date.",
+}
+"""Stages that take a date and nothing else."""
 
-@app.command(epilog=example("ingest -c shop.yaml"))
-def ingest(config: ConfigOption = DEFAULT_CONFIG, quiet: QuietOption = False) -> None:
+
+@app.command(epilog=example("ingest -c shop.yaml", "ingest -c shop.yaml --dry-run"))
+def ingest(
+    config: ConfigOption = DEFAULT_CONFIG,
+    dry_run: DryRunOption = False,
+    quiet: QuietOption = False,
+) -> None:
     """Read new and changed source files into events, items and users."""
 
     def stage(workspace: Workspace, _: AsOf) -> list[StageSummary]:
@@ -49,7 +68,10 @@ def ingest(config: ConfigOption = DEFAULT_CONFIG, quiet: QuietOption = False) ->
 
         return [run_ingest(workspace)]
 
-    _run(config, "", quiet, stage)
+    if dry_run:
+        _plan(config, "", quiet, ["ingest"])
+    else:
+        _run(config, "", quiet, stage)
 
 
 @app.command(epilog=example("sequence -c shop.yaml --as-of 2017-10-30"))
@@ -60,6 +82,7 @@ def sequence(
     new_vocabulary: Annotated[
         bool, typer.Option("--new-vocabulary", help="Make a new vocabulary, for a new encoder.")
     ] = False,
+    dry_run: DryRunOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Turn events into vocabularies, sequences, user features and bags."""
@@ -71,99 +94,47 @@ def sequence(
             run_sequence(workspace, date, latest_input=latest_input, new_vocabulary=new_vocabulary)
         ]
 
-    _run(config, as_of, quiet, stage)
+    if dry_run:
+        _plan(config, as_of, quiet, ["sequence"], latest_input)
+    else:
+        _run(config, as_of, quiet, stage)
 
 
-@app.command(epilog=example("train -c shop.yaml --as-of 2017-10-30"))
-def train(
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_of: AsOfOption = "",
-    latest_input: LatestOption = False,
-    quiet: QuietOption = False,
-) -> None:
-    """Train an encoder on the sequences of a date."""
+def _add_dated(name: str, about: str) -> None:
+    """Add the command of a stage that takes a date and nothing else."""
 
-    def stage(workspace: Workspace, date: AsOf) -> list[StageSummary]:
-        from kinsight.train.job import run_train
+    @app.command(name, help=about, epilog=example(f"{name} -c shop.yaml --as-of 2017-10-30"))
+    def command(
+        config: ConfigOption = DEFAULT_CONFIG,
+        as_of: AsOfOption = "",
+        latest_input: LatestOption = False,
+        dry_run: DryRunOption = False,
+        quiet: QuietOption = False,
+    ) -> None:
+        def stage(workspace: Workspace, date: AsOf) -> list[StageSummary]:
+            job = importlib.import_module(f"kinsight.{name}.job")
+            return [getattr(job, f"run_{name}")(workspace, date, latest_input=latest_input)]
 
-        return [run_train(workspace, date, latest_input=latest_input)]
-
-    _run(config, as_of, quiet, stage)
-
-
-@app.command(epilog=example("embed -c shop.yaml --as-of 2017-10-30"))
-def embed(
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_of: AsOfOption = "",
-    latest_input: LatestOption = False,
-    quiet: QuietOption = False,
-) -> None:
-    """Turn the sequences of a date into one vector a user, in the executors."""
-
-    def stage(workspace: Workspace, date: AsOf) -> list[StageSummary]:
-        from kinsight.embed.job import run_embed
-
-        return [run_embed(workspace, date, latest_input=latest_input)]
-
-    _run(config, as_of, quiet, stage)
+        if dry_run:
+            _plan(config, as_of, quiet, [name], latest_input)
+        else:
+            _run(config, as_of, quiet, stage)
 
 
-@app.command(epilog=example("segment -c shop.yaml --as-of 2017-10-30"))
-def segment(
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_of: AsOfOption = "",
-    latest_input: LatestOption = False,
-    quiet: QuietOption = False,
-) -> None:
-    """Group the users of a date into named segments with stable ids."""
-
-    def stage(workspace: Workspace, date: AsOf) -> list[StageSummary]:
-        from kinsight.segment.job import run_segment
-
-        return [run_segment(workspace, date, latest_input=latest_input)]
-
-    _run(config, as_of, quiet, stage)
+for _name, _about in DATED.items():
+    _add_dated(_name, _about)
 
 
-@app.command(epilog=example("expand -c shop.yaml --as-of 2017-10-30"))
-def expand(
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_of: AsOfOption = "",
-    latest_input: LatestOption = False,
-    quiet: QuietOption = False,
-) -> None:
-    """Expand every seed list of the audience folder to the users most like it."""
-
-    def stage(workspace: Workspace, date: AsOf) -> list[StageSummary]:
-        from kinsight.expand.job import run_expand
-
-        return [run_expand(workspace, date, latest_input=latest_input)]
-
-    _run(config, as_of, quiet, stage)
-
-
-@app.command(epilog=example("report -c shop.yaml --as-of 2017-10-30"))
-def report(
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_of: AsOfOption = "",
-    latest_input: LatestOption = False,
-    quiet: QuietOption = False,
-) -> None:
-    """Write the HTML report of a date."""
-
-    def stage(workspace: Workspace, date: AsOf) -> list[StageSummary]:
-        from kinsight.report.job import run_report
-
-        return [run_report(workspace, date, latest_input=latest_input)]
-
-    _run(config, as_of, quiet, stage)
-
-
-@app.command(epilog=example("run -c shop.yaml --as-of 2017-10-30"))
+@app.command(
+    epilog=example(
+        "run -c shop.yaml --as-of 2017-10-30", "run -c shop.yaml --as-of 2017-10-30 --dry-run"
+    )
+)
 def run(
     config: ConfigOption = DEFAULT_CONFIG,
     as_of: AsOfOption = "",
     latest_input: LatestOption = False,
+    dry_run: DryRunOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Run all stages for a date: what a nightly job calls."""
@@ -173,7 +144,12 @@ def run(
 
         return run_pipeline(workspace, date, latest_input=latest_input)
 
-    _run(config, as_of, quiet, stage)
+    if dry_run:
+        from kinsight.plan import ALL_STAGES
+
+        _plan(config, as_of, quiet, ALL_STAGES, latest_input)
+    else:
+        _run(config, as_of, quiet, stage)
 
 
 @app.command(epilog=example("demo --folder demo"))
@@ -195,7 +171,7 @@ def _run(config_file: Path, as_of: str, quiet: bool, stage: Stage) -> None:
     Stages import their libraries when called, so that a wrong configuration is told at once.
     """
     config = load_config(config_file)
-    date = AsOf.of(parse_date(as_of) if as_of else _today(config), config.shop_timezone)
+    date = _date(config, as_of)
     check_root(config)
     progress = Progress(quiet=quiet)
     with progress.step("starting Spark"):
@@ -210,6 +186,26 @@ def _run(config_file: Path, as_of: str, quiet: bool, stage: Stage) -> None:
             print_stages(console, summaries)
             print_results(console, workspace, date, summaries)
     refuse_if_audiences_were(summaries)
+
+
+def _plan(
+    config_file: Path,
+    as_of: str,
+    quiet: bool,
+    stages: Sequence[str],
+    latest_input: bool = False,
+) -> None:
+    """Print what stages would read and do."""
+    config = load_config(config_file)
+    date = _date(config, as_of)
+    progress = Progress(quiet=quiet)
+    with progress.step("starting Spark"):
+        spark = build_session(config.spark)
+    from kinsight.plan import plan
+    from kinsight.show import list_plan
+
+    workspace = Workspace.look(spark, config, progress)
+    screen().print(list_plan(plan(workspace, date, stages, latest_input=latest_input)))
 
 
 def refuse_if_audiences_were(summaries: Sequence[StageSummary]) -> None:
@@ -228,8 +224,10 @@ def refuse_if_audiences_were(summaries: Sequence[StageSummary]) -> None:
         )
 
 
-def _today(config: KinsightConfig) -> dt.date:
-    return dt.datetime.now(config.zone).date()
+def _date(config: KinsightConfig, as_of: str) -> AsOf:
+    """The date asked for, or today in the shop."""
+    date = parse_date(as_of) if as_of else dt.datetime.now(config.zone).date()
+    return AsOf.of(date, config.shop_timezone)
 
 
 def check_root(config: KinsightConfig) -> None:

@@ -142,18 +142,24 @@ def usable_model(workspace: Workspace, as_of: AsOf) -> Model | None:
     """The model that a date can use, or None where training is due.
 
     Returns:
-        The newest ready model with an as-of not later than the date, if it is younger than
-        ``train.refresh_after_days`` and was trained with the present settings.
+        The newest model of the date, if it is younger than ``train.refresh_after_days`` and was
+        trained with the present settings.
     """
     config = workspace.config.train
+    model = newest_model(workspace, as_of)
+    if model is None or model.config_hash != config.stable_hash():
+        return None
+    return model if (as_of.date - model.as_of).days < config.refresh_after_days else None
+
+
+def newest_model(workspace: Workspace, as_of: AsOf) -> Model | None:
+    """The newest ready model with an as-of not later than the date."""
     published = workspace.log.newest("models", not_after=as_of.date)
     if published is None:
         return None
-    for model in list_models(workspace.tables.read("models", published.version)):
-        if model.status == "ready" and model.as_of <= as_of.date:
-            young = (as_of.date - model.as_of).days < config.refresh_after_days
-            return model if young and model.config_hash == config.stable_hash() else None
-    return None
+    models = list_models(workspace.tables.read("models", published.version))
+    usable = (m for m in models if m.status == "ready" and m.as_of <= as_of.date)
+    return next(usable, None)
 
 
 def train_encoder(

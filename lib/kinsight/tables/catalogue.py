@@ -1,4 +1,4 @@
-"""The table catalogue: creates Delta tables from ``schemas/*.sql``, writes and reads them.
+"""The table catalogue: creates, writes and reads the Delta tables of one shop.
 
 Nothing else knows whether tables live under a folder or in a catalogue schema.
 """
@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import functools
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
 
 from kinsight.config import TablesConfig
 from kinsight.errors import IntegrityError
-from kinsight.resources import resource
-
-KeyValue = str | dt.date | Sequence[str]
+from kinsight.tables.definitions import (
+    KeyValue,
+    as_defined,
+    key_predicate,
+    missing_columns,
+    quote,
+    table_ddl,
+    table_schema,
+)
 
 COMMITS_SEARCHED = 50
 """How far back a run looks for its own commit, made a moment ago."""
@@ -32,55 +35,6 @@ class Written:
     table: str
     version: int
     rows: int
-
-
-@functools.cache
-def table_names() -> tuple[str, ...]:
-    """Names of all tables, one ``schemas/NAME.sql`` each, sorted."""
-    return tuple(sorted(path.stem for path in resource("schemas").glob("*.sql")))
-
-
-@functools.cache
-def table_ddl(name: str) -> str:
-    """The CREATE TABLE statement of a table, with ``{table}`` for its identifier."""
-    if name not in table_names():
-        raise KeyError(f"no table {name}; known: {', '.join(table_names())}")
-    return resource("schemas", f"{name}.sql").read_text(encoding="utf-8")
-
-
-@functools.cache
-def table_schema(name: str) -> StructType:
-    """Columns, types, nullability and comments of a table, as its DDL defines them.
-
-    Needs an active Spark session, whose parser reads the DDL.
-    """
-    columns = re.search(r"\(\n(.*?)\n\)\nUSING delta", table_ddl(name), re.DOTALL)
-    if columns is None:
-        raise ValueError(f"schemas/{name}.sql does not follow the form of the others")
-    schema = StructType.fromDDL(columns.group(1))
-    assert isinstance(schema, StructType)
-    return schema
-
-
-def quote(value: str | dt.date) -> str:
-    """A SQL string literal; dates as DATE literals."""
-    if isinstance(value, dt.date):
-        return f"DATE '{value.isoformat()}'"
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
-
-
-def key_predicate(key: Mapping[str, KeyValue]) -> str:
-    """The SQL predicate that selects exactly the rows of a producer key."""
-    terms = []
-    for column, value in key.items():
-        if isinstance(value, (str, dt.date)):
-            terms.append(f"`{column}` = {quote(value)}")
-        elif value:
-            terms.append(f"`{column}` IN ({', '.join(quote(v) for v in value)})")
-        else:
-            terms.append("false")
-    return " AND ".join(terms)
 
 
 class Tables:
@@ -105,10 +59,11 @@ class Tables:
         return ".".join("`" + part.replace("`", "``") + "`" for part in parts)
 
     def ensure(self, *names: str) -> None:
-        """Create tables that do not exist and check those that do.
+        """Create tables that do not exist; give older ones the columns that they lack.
 
         Raises:
-            IntegrityError: If an existing table has other columns than its definition.
+            IntegrityError: If an existing table has columns that its definition does not know or
+                has of another type, or lacks one that cannot be empty.
         """
         for name in names:
             if name in self._ensured:
@@ -117,7 +72,7 @@ class Tables:
                 schema = self.identifier(name).rpartition(".")[0]
                 self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
             self.spark.sql(table_ddl(name).replace("{table}", self.identifier(name), 1))
-            self._check_columns(name)
+            self._evolve(name)
             self._ensured.add(name)
 
     def exists(self, name: str) -> bool:
@@ -132,10 +87,13 @@ class Tables:
         return DeltaTable.isDeltaTable(self.spark, f"{self.config.path.rstrip('/')}/{name}")
 
     def read(self, name: str, version: int | None = None) -> DataFrame:
-        """A table as it is, or as a Delta version had it."""
+        """A table as it is, or as a Delta version had it.
+
+        Columns that a version of an older Kinsight lacks are there, without values.
+        """
         self.ensure(name)
         at = "" if version is None else f" VERSION AS OF {int(version)}"
-        return self.spark.sql(f"SELECT * FROM {self.identifier(name)}{at}")
+        return as_defined(name, self.spark.sql(f"SELECT * FROM {self.identifier(name)}{at}"))
 
     def version(self, name: str) -> int:
         """The newest Delta version."""
@@ -196,17 +154,16 @@ class Tables:
             )
         return rows.select(*(F.col(f.name).cast(f.dataType).alias(f.name) for f in schema))
 
-    def _check_columns(self, name: str) -> None:
-        expected = {f.name: f.dataType for f in table_schema(name)}
-        found = {f.name: f.dataType for f in self.spark.table(self.identifier(name)).schema}
-        if expected != found:
-            different = sorted(c for c in {*expected, *found} if expected.get(c) != found.get(c))
-            raise IntegrityError(
-                f"Table {name} was made by another version of Kinsight.",
-                expected=f"the columns of schemas/{name}.sql",
-                found=f"other or missing: {', '.join(different)}",
-                to_do=f"move {self.identifier(name)} away, or use the version that made it",
+    def _evolve(self, name: str) -> None:
+        """Add the columns that a table of an older Kinsight lacks; refuse other differences."""
+        missing = missing_columns(name, self.spark.table(self.identifier(name)).schema)
+        if missing:
+            added = ", ".join(
+                f"`{field.name}` {field.dataType.simpleString()} "
+                f"COMMENT {quote(field.metadata.get('comment', ''))}"
+                for field in missing
             )
+            self.spark.sql(f"ALTER TABLE {self.identifier(name)} ADD COLUMNS ({added})")
 
     def _commit_of(self, name: str, run_id: str | None) -> tuple[int, int]:
         """Version and added rows of a run's newest commit, or of anybody's for None.
@@ -229,3 +186,31 @@ class Tables:
                 to_do="move the folder away and run again",
             )
         return int(rows[0][0]), 0
+
+
+class FrozenTables(Tables):
+    """Tables for those who only look: nothing is created or changed.
+
+    A table that does not exist is empty, at version 0.
+    """
+
+    def ensure(self, *names: str) -> None:
+        """Does nothing: what is missing stays missing."""
+
+    def read(self, name: str, version: int | None = None) -> DataFrame:
+        """A table as it is or was; no rows where it does not exist."""
+        if not self.exists(name):
+            return self.spark.createDataFrame([], table_schema(name))
+        return super().read(name, version)
+
+    def version(self, name: str) -> int:
+        """The newest Delta version; 0 where the table does not exist."""
+        return super().version(name) if self.exists(name) else 0
+
+    def _save(self, writer: object, name: str) -> None:  # noqa: ARG002  # the signature of what it replaces
+        raise IntegrityError(
+            f"Table {name} was opened for looking only, and something wants to write to it.",
+            expected="no writing",
+            found="a write",
+            to_do="this is a mistake in Kinsight; please report it",
+        )

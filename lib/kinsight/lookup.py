@@ -1,0 +1,192 @@
+"""One segment, user, audience or run as published: what `kinsight show` and notebooks look at."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from kinsight.dates import parse_date
+from kinsight.errors import ConfigError, RefusedError
+from kinsight.runs import RunRecord, producer_names
+from kinsight.tables import table_names
+from kinsight.workspace import Workspace
+
+Facts = Mapping[str, Any]
+LATEST_EVENTS = 10
+EVENT_COLUMNS = ("event_time", "event_type", "item_id", "price", "quantity")
+
+
+@dataclasses.dataclass(frozen=True)
+class UserFacts:
+    """What is known of one user at a date.
+
+    Attributes:
+        as_of: The date.
+        features: The user's row of user_features.
+        segments: The user's rows of segment_members, one a segmentation (and rank).
+        audiences: The user's rows of audience_members, one an audience.
+        events: The latest events before the date, EVENT_COLUMNS, the newest first.
+    """
+
+    as_of: dt.date
+    features: Facts
+    segments: list[Facts]
+    audiences: list[Facts]
+    events: list[Facts]
+
+
+def published(
+    workspace: Workspace, name: str, as_of: dt.date | str | None = None, **producer: str
+) -> DataFrame:
+    """The rows of a table that its newest succeeded run published.
+
+    Args:
+        workspace: Session, configuration and tables.
+        name: Table.
+        as_of: Exactly this date; the latest one by default.
+        producer: Which of several, such as ``segmentation="main"``.
+
+    Raises:
+        ConfigError: If there is no such table, or the date is none.
+        RefusedError: If no succeeded run published it.
+    """
+    if name not in table_names():
+        raise ConfigError(
+            f"There is no table {name}.",
+            expected=", ".join(table_names()),
+            found=name,
+            to_do="correct the name",
+        )
+    date = parse_date(as_of) if isinstance(as_of, str) else as_of
+    found = workspace.log.newest(name, as_of=date, producer=producer)
+    if found is None:
+        wanted = ", ".join([*([str(date)] if date else []), *map("=".join, producer.items())])
+        raise RefusedError(
+            f"Nothing published {name} yet.",
+            expected=f"a succeeded run{f' for {wanted}' if wanted else ''}",
+            found="none in table runs",
+            to_do="`read.runs(config)` lists what there is; `kinsight run` makes more",
+        )
+    rows = workspace.tables.read(name, found.version)
+    if found.record.as_of is not None and "as_of" in rows.columns:
+        rows = rows.where(F.col("as_of") == F.lit(found.record.as_of))
+    for column, values in found.record.producer.items():
+        if column in rows.columns:
+            chosen = [producer[column]] if column in producer else values
+            rows = rows.where(F.col(column).isin(chosen))
+    return rows
+
+
+def find_segment(
+    workspace: Workspace, segment: str, date: dt.date | str | None, segmentation: str
+) -> Facts:
+    """The row of a segment.
+
+    Raises:
+        ConfigError: If the segmentation has none of that id.
+        RefusedError: If nothing published it.
+    """
+    rows = published(workspace, "segments", date, segmentation=segmentation).collect()
+    for row in rows:
+        if row["segment_id"] == segment:
+            return row.asDict(recursive=True)
+    known = sorted(row["segment_id"] for row in rows)
+    raise _unknown(segment, f"segments of {segmentation}", known)
+
+
+def find_user(workspace: Workspace, user: str, date: dt.date | str | None) -> UserFacts:
+    """What is known of a user.
+
+    Raises:
+        RefusedError: If the user has no history at the date, or nothing was published for it.
+    """
+    features = published(workspace, "user_features", date)
+    row = features.where(F.col("user_id") == user).first()
+    if row is None:
+        known = [r[0] for r in features.select("user_id").orderBy("user_id").limit(3).collect()]
+        raise RefusedError(
+            f"User {user} has no history at this date.",
+            expected=f"a user of user_features, such as {', '.join(known)}",
+            found=user,
+            to_do="check the id, or choose another --as-of",
+        )
+    as_of = row["as_of"]
+    return UserFacts(
+        as_of,
+        row.asDict(recursive=True),
+        _memberships(workspace, "segment_members", "segmentation", user, as_of),
+        _memberships(workspace, "audience_members", "audience", user, as_of),
+        _latest_events(workspace, user, as_of),
+    )
+
+
+def find_audience(workspace: Workspace, name: str, date: dt.date | str | None) -> Facts:
+    """The row of an audience.
+
+    Raises:
+        ConfigError: If there is none of that name.
+        RefusedError: If nothing published it.
+    """
+    day = parse_date(date) if isinstance(date, str) else date
+    known = producer_names(workspace.log.records(), "audiences", "audience", day)
+    if name not in known:
+        raise _unknown(name, "audiences", known)
+    [row] = published(workspace, "audiences", day, audience=name).collect()
+    found: Facts = row.asDict(recursive=True)
+    return found
+
+
+def find_run(workspace: Workspace, run_id: str) -> RunRecord:
+    """A run by its id, or by the beginning of it.
+
+    Raises:
+        ConfigError: If it names no run, or several.
+    """
+    records = [r for r in workspace.log.records() if r.run_id.startswith(run_id)]
+    if len(records) != 1:
+        raise ConfigError(
+            f"{run_id} names {len(records)} runs.",
+            expected="the id of one run, or enough of its beginning",
+            found=", ".join(r.run_id for r in records[:5]) or "none",
+            to_do="`kinsight runs` lists them",
+        )
+    return records[0]
+
+
+def _memberships(
+    workspace: Workspace, table: str, key: str, user: str, as_of: dt.date
+) -> list[Facts]:
+    """The user's rows of every producer of a date, each at its newest publication."""
+    rows: list[Facts] = []
+    for name in producer_names(workspace.log.records(), table, key, as_of):
+        found = published(workspace, table, as_of, **{key: name})
+        rows += [r.asDict() for r in found.where(F.col("user_id") == user).collect()]
+    return rows
+
+
+def _latest_events(workspace: Workspace, user: str, as_of: dt.date) -> list[Facts]:
+    """The user's newest events before the date, as the run of its features saw them."""
+    made_from = workspace.log.newest("user_features", as_of=as_of)
+    version = made_from.record.inputs.get("events") if made_from else None
+    events = workspace.tables.read("events", version).where(F.col("user_id") == user)
+    rows = (
+        events.where(F.col("event_time") < F.lit(workspace.as_of(as_of).instant))
+        .orderBy(F.desc("event_time"), F.desc("event_id"))
+        .limit(LATEST_EVENTS)
+        .select(*EVENT_COLUMNS)
+    )
+    return [row.asDict() for row in rows.collect()]
+
+
+def _unknown(value: str, what: str, known: Sequence[str]) -> ConfigError:
+    return ConfigError(
+        f"There is no {value} among the {what}.",
+        expected=", ".join(known) or "none yet: run the stages first",
+        found=value,
+        to_do="name one of them, or choose another --as-of",
+    )

@@ -1,0 +1,226 @@
+"""What a run would read and do, without doing it: `--dry-run`.
+
+Whatever the run would refuse before its first write is refused here too: a missing source, a date
+without input, a model from the future, a wrong audience file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from kinsight.config import Settings
+from kinsight.dates import AsOf
+from kinsight.embed.job import choose_model
+from kinsight.errors import RefusedError
+from kinsight.expand.definition import AudienceDefinition, load_audiences
+from kinsight.expand.roster import compile_predicates
+from kinsight.ingest.inventory import sources_of, take_inventory
+from kinsight.runs import StageRun, newest_publication
+from kinsight.sequence.versions import version_to_use
+from kinsight.train.job import newest_model, usable_model
+from kinsight.workspace import Workspace
+
+ALL_STAGES = ("ingest", "sequence", "train", "embed", "segment", "expand", "report")
+MADE_BY = {
+    "events": "ingest",
+    "sequences": "sequence",
+    "user_features": "sequence",
+    "user_bags": "sequence",
+    "models": "train",
+    "embeddings": "embed",
+    "segments": "segment",
+    "audiences": "expand",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """What one stage would do.
+
+    Attributes:
+        stage: The stage.
+        reads: Tables with their versions, or files.
+        does: What it would do, in words.
+    """
+
+    stage: str
+    reads: str
+    does: str
+
+
+def plan(
+    workspace: Workspace,
+    as_of: AsOf,
+    stages: Sequence[str] = ALL_STAGES,
+    *,
+    latest_input: bool = False,
+) -> list[Planned]:
+    """Look at what stages would read and do, in this order.
+
+    Args:
+        workspace: Session, configuration and tables, best opened for looking only.
+        as_of: The date.
+        stages: Which; what one of them publishes counts as there for the next.
+        latest_input: As for the stages.
+
+    Raises:
+        ConfigError: If the configuration or an audience file is wrong.
+        RefusedError: If a stage would be refused before it writes anything.
+    """
+    planner = _Planner(workspace, as_of, tuple(stages), latest_input)
+    return [getattr(planner, stage)() for stage in stages]
+
+
+class _Planner:
+    """One method a stage."""
+
+    def __init__(
+        self, workspace: Workspace, as_of: AsOf, stages: tuple[str, ...], latest_input: bool
+    ) -> None:
+        self.workspace = workspace
+        self.config = workspace.config
+        self.as_of = as_of
+        self.stages = stages
+        self.latest_input = latest_input
+        # As in the pipeline: only with all stages does the age of the model decide.
+        self.training_due = "train" in stages and (
+            stages == ("train",) or usable_model(workspace, as_of) is None
+        )
+
+    def ingest(self) -> Planned:
+        """New and changed files by source."""
+        run = self.workspace.run("ingest", None, self.config.ingest)
+        inventory = take_inventory(self.workspace.spark, run, self.config.ingest)
+        names = ", ".join(source.name for _, source in sources_of(self.config.ingest))
+        reads = f"sources {names}; {inventory.unchanged} files read before"
+        if not inventory.new:
+            return Planned("ingest", reads, "nothing: no file is new or changed")
+        places = {(known.kind, known.path) for known in inventory.known}
+        parts = []
+        for name, files in inventory.new.items():
+            kinds = Counter("changed" if (f.kind, f.path) in places else "new" for f in files)
+            size = sum(file.size for file in files) / 1e6
+            count = " and ".join(f"{n} {kind}" for kind, n in sorted(kinds.items(), reverse=True))
+            parts.append(f"{count} of {name} ({size:,.1f} MB)")
+        return Planned("ingest", reads, f"reads {'; '.join(parts)}")
+
+    def sequence(self) -> Planned:
+        """The vocabulary and the window."""
+        config = self.config.sequence
+        run = self._run("sequence", config)
+        version = None if self.training_due else version_to_use(run, self.as_of.date)
+        vocabulary = f"vocabulary {version}" if version else "a new vocabulary"
+        does = (
+            f"histories of at most {config.max_length} events from {config.lookback_days} days "
+            f"before {self.as_of.instant:%Y-%m-%d %H:%M} UTC, in {vocabulary}"
+        )
+        return Planned("sequence", self._inputs(run, "events", dated=False), does)
+
+    def train(self) -> Planned:
+        """Whether training is due, and why."""
+        config = self.config.train
+        run = self._run("train", config)
+        newest = newest_model(self.workspace, self.as_of)
+        if not self.training_due and newest is not None:
+            age = (self.as_of.date - newest.as_of).days
+            reads = f"models: {newest.model_version}"
+            fresh = f"{age} days old, refreshed after {config.refresh_after_days}"
+            return Planned("train", reads, f"nothing: the model is {fresh}")
+        if newest is None:
+            why = "there is no model up to this date"
+        elif newest.config_hash != config.stable_hash():
+            why = f"the settings changed since {newest.model_version}"
+        else:
+            why = f"{newest.model_version} is of {newest.as_of}"
+        objectives = ", ".join(f"{o.name} x {o.weight:g}" for o in config.objective)
+        does = f"trains {config.encoder.name} for {objectives}, at most {config.epochs} epochs"
+        return Planned("train", self._inputs(run, "sequences"), f"{does}: {why}")
+
+    def embed(self) -> Planned:
+        """Which model reads the sequences."""
+        run = self._run("embed", self.config.embed)
+        if self.training_due and self.config.embed.model_version is None:
+            model = "the model trained above"
+        else:
+            model = choose_model(run, self.as_of, self.config.embed.model_version).model_version
+        return Planned("embed", self._inputs(run, "sequences"), f"one vector a user, by {model}")
+
+    def segment(self) -> Planned:
+        """How many segments, by what, and the date compared with."""
+        config = self.config.segment
+        run = self._run("segment", config)
+        previous = newest_publication(
+            run.records(),
+            "segment_members",
+            before=self.as_of.date,
+            producer={"segmentation": config.name},
+        )
+        ids = f"ids kept from {previous.record.as_of}" if previous else "the first of its name"
+        does = f"segmentation {config.name}: {config.segments} segments by {config.input}, {ids}"
+        return Planned("segment", self._inputs(run, "embeddings", "user_features"), does)
+
+    def expand(self) -> Planned:
+        """The audiences, each with its seeds."""
+        config = self.config.expand
+        if config.folder is None and self.stages != ("expand",):
+            return Planned("expand", "", "nothing: expand.folder is not set")
+        audiences = load_audiences(config)
+        compile_predicates(audiences)
+        run = self._run("expand", config)
+        missing = [file for file in _files(audiences) if not Path(file).exists()]
+        if missing:
+            raise RefusedError(
+                "Lists of audiences are missing.",
+                expected="every file that an audience names",
+                found=f"nothing at {', '.join(missing)}",
+                to_do="put the files there, or correct the audience files",
+            )
+        parts = [f"{a.name} ({_seeds(a)})" for a in audiences]
+        does = f"{len(parts)} audiences: {', '.join(parts)}"
+        return Planned("expand", self._inputs(run, "embeddings", "user_bags"), does)
+
+    def report(self) -> Planned:
+        """Where the report goes."""
+        path = Path(self.config.report.folder) / f"report-{self.as_of.date}.html"
+        run = self._run("report", self.config.report)
+        return Planned("report", self._inputs(run, "user_features"), f"writes {path}")
+
+    def _run(self, stage: str, settings: Settings) -> StageRun:
+        """A run that is never entered, so that nothing of it is written."""
+        return self.workspace.run(stage, self.as_of, settings, self.latest_input)
+
+    def _inputs(self, run: StageRun, *tables: str, dated: bool = True) -> str:
+        """Where a stage's inputs come from, in words.
+
+        Raises:
+            RefusedError: If nothing has published one, and no stage before would.
+        """
+        parts = []
+        for table in tables:
+            made_by = MADE_BY[table]
+            pinned = run.earlier_version(table)
+            if pinned is not None:
+                parts.append(f"{table} version {pinned}, as this date's last run")
+            elif made_by in self.stages:
+                parts.append(f"{table}, as `{made_by}` above publishes it")
+            else:
+                date = self.as_of.date if dated else None
+                found = run.require(table, as_of=date, made_by=made_by)
+                parts.append(f"{table} version {found.version}, by {found.record.run_id}")
+        return "; ".join(parts)
+
+
+def _files(audiences: Iterable[AudienceDefinition]) -> list[str]:
+    """The local files that audiences name."""
+    files = (source.file for audience in audiences for source in audience.sources.values())
+    return [file for file in files if file is not None and "://" not in file]
+
+
+def _seeds(audience: AudienceDefinition) -> str:
+    seeds = audience.seeds
+    if seeds.file is not None:
+        return Path(seeds.file).name
+    return f"segment {seeds.segment}" if seeds.segment is not None else str(seeds.predicate)

@@ -1,0 +1,27 @@
+"""The tables: their definitions and the catalogue that creates, writes and reads them."""
+
+from kinsight.tables.catalogue import FrozenTables, Tables, Written
+from kinsight.tables.definitions import (
+    KeyValue,
+    as_defined,
+    key_predicate,
+    missing_columns,
+    quote,
+    table_ddl,
+    table_names,
+    table_schema,
+)
+
+__all__ = [
+    "FrozenTables",
+    "KeyValue",
+    "Tables",
+    "Written",
+    "as_defined",
+    "key_predicate",
+    "missing_columns",
+    "quote",
+    "table_ddl",
+    "table_names",
+    "table_schema",
+]
