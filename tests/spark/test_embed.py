@@ -123,8 +123,11 @@ def test_the_udf_gives_the_vectors_of_the_stage_in_data_frames_and_in_sql(
     spark.udf.register("embed", udf)
     nobody = spark.createDataFrame([("u9999",)], "user_id string")
     sequences.join(nobody, "user_id", "full").createOrReplaceTempView("histories")
-    rows = spark.sql("SELECT user_id, embed(struct(*)) FROM histories ORDER BY user_id")
-    assert [tuple(row) for row in rows.collect()] == [*expected, ("u9999", None)]
+    rows = spark.sql("SELECT user_id, embed(struct(*)) FROM histories ORDER BY user_id").collect()
+    assert tuple(rows.pop()) == ("u9999", None)
+    # The join put the users into other batches, which the last bits of their vectors hang on.
+    assert [row[0] for row in rows] == [user for user, _ in expected]
+    assert np.allclose([row[1] for row in rows], [vector for _, vector in expected], atol=1e-6)
 
 
 def test_the_udf_refuses_sequences_in_another_vocabulary(embedded: Embedded) -> None:
