@@ -56,7 +56,8 @@ format: $(VENV)/.installed ## Format the code.
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup ## Peak memory of training as the table grows tenfold, twice.
+bench: setup ## Speed of the ways into torch; memory of training as the table grows.
+	@$(BIN)/python -m benchmarks.embed_transport
 	@$(BIN)/pytest -m heavy -s -k memory_does_not_grow tests/unit
 
 clean: ## Remove the demo, caches and .venv.

@@ -11,7 +11,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from kinsight.dates import parse_date
+from kinsight.embed.model import choose_model, read_model
+from kinsight.encoders.artifact import Artifact
 from kinsight.errors import ConfigError, RefusedError
+from kinsight.models import list_models
 from kinsight.runs import RunRecord, producer_names
 from kinsight.tables import table_names
 from kinsight.workspace import Workspace
@@ -65,13 +68,7 @@ def published(
     date = parse_date(as_of) if isinstance(as_of, str) else as_of
     found = workspace.log.newest(name, as_of=date, producer=producer)
     if found is None:
-        wanted = ", ".join([*([str(date)] if date else []), *map("=".join, producer.items())])
-        raise RefusedError(
-            f"Nothing published {name} yet.",
-            expected=f"a succeeded run{f' for {wanted}' if wanted else ''}",
-            found="none in table runs",
-            to_do="`read.runs(config)` lists what there is; `kinsight run` makes more",
-        )
+        raise _unpublished(name, date, producer)
     rows = workspace.tables.read(name, found.version)
     if found.record.as_of is not None and "as_of" in rows.columns:
         rows = rows.where(F.col("as_of") == F.lit(found.record.as_of))
@@ -141,6 +138,32 @@ def find_audience(workspace: Workspace, name: str, date: dt.date | str | None) -
     return found
 
 
+def find_model(
+    workspace: Workspace, as_of: dt.date | str | None, model_version: str | None
+) -> Artifact:
+    """The files of the model that stage `embed` would take.
+
+    Args:
+        workspace: Session, configuration and tables.
+        as_of: Date of what it is to encode; by default any model will do.
+        model_version: A certain model; by default that of the configuration, else the newest.
+
+    Raises:
+        RefusedError: If no run trained such a model, or it has seen events after the date.
+        IntegrityError: If its files are missing or damaged.
+    """
+    date = parse_date(as_of) if isinstance(as_of, str) else as_of
+    wanted = model_version or workspace.config.embed.model_version
+    producer = {} if wanted is None else {"model_version": wanted}
+    up_to = date if wanted is None else None
+    found = workspace.log.newest("models", not_after=up_to, producer=producer)
+    if found is None:
+        raise _unpublished("models", date, producer)
+    models = list_models(workspace.tables.read("models", found.version))
+    latest = max(m.as_of for m in models)
+    return read_model(workspace.config.tables, choose_model(models, date or latest, wanted))
+
+
 def find_run(workspace: Workspace, run_id: str) -> RunRecord:
     """A run by its id, or by the beginning of it.
 
@@ -181,6 +204,16 @@ def _latest_events(workspace: Workspace, user: str, as_of: dt.date) -> list[Fact
         .select(*EVENT_COLUMNS)
     )
     return [row.asDict() for row in rows.collect()]
+
+
+def _unpublished(name: str, date: dt.date | None, producer: Mapping[str, str]) -> RefusedError:
+    wanted = ", ".join([*([str(date)] if date else []), *map("=".join, producer.items())])
+    return RefusedError(
+        f"Nothing published {name} yet.",
+        expected=f"a succeeded run{f' for {wanted}' if wanted else ''}",
+        found="none in table runs",
+        to_do="`read.runs(config)` lists what there is; `kinsight run` makes more",
+    )
 
 
 def _unknown(value: str, what: str, known: Sequence[str]) -> ConfigError:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kinsight.config import Settings
 from kinsight.dates import AsOf
-from kinsight.embed.job import choose_model
+from kinsight.embed.job import model_for
 from kinsight.errors import RefusedError
 from kinsight.expand.definition import AudienceDefinition, load_audiences
 from kinsight.expand.roster import compile_predicates
@@ -145,7 +145,7 @@ class _Planner:
         if self.training_due and self.config.embed.model_version is None:
             model = "the model trained above"
         else:
-            model = choose_model(run, self.as_of, self.config.embed.model_version).model_version
+            model = model_for(run, self.as_of, self.config.embed.model_version).model_version
         return Planned("embed", self._inputs(run, "sequences"), f"one vector a user, by {model}")
 
     def segment(self) -> Planned:

@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from kinsight import lookup
 from kinsight.config import KinsightConfig, load_config
 from kinsight.doctor import Check, examine
+from kinsight.encoders.artifact import Artifact
 from kinsight.lookup import Facts, UserFacts
 from kinsight.plan import Planned, plan
 from kinsight.progress import Progress
@@ -94,6 +95,31 @@ def audience(
         RefusedError: If no succeeded run published it.
     """
     return lookup.find_audience(_open(config, spark), name, as_of)
+
+
+def model(
+    config: str | Path,
+    as_of: Date = None,
+    model_version: str | None = None,
+    *,
+    spark: SparkSession | None = None,
+) -> Artifact:
+    """The model that stage `embed` would take, for :func:`kinsight.embed.udf.embed_udf`.
+
+    Args:
+        config: YAML file of the shop.
+        as_of: Date of the sequences to encode: the model may know nothing after it. By default
+            any model will do.
+        model_version: A certain model; by default ``embed.model_version`` of the configuration,
+            else the newest ready one.
+        spark: As for :func:`table`.
+
+    Raises:
+        ConfigError: If the configuration or the date is wrong.
+        RefusedError: If no run trained such a model, or it has seen events after the date.
+        IntegrityError: If its files are missing or damaged.
+    """
+    return lookup.find_model(_open(config, spark), as_of, model_version)
 
 
 def runs(config: str | Path, *, spark: SparkSession | None = None) -> list[RunRecord]:

@@ -34,6 +34,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("train", config.TrainConfig),
     ("embed", config.EmbedConfig),
     ("segment", config.SegmentConfig),
+    ("segment.segments", config.SegmentNumbers),
     ("expand", config.ExpandConfig),
     ("expand.sizes", config.SizesConfig),
     ("report", config.ReportConfig),
@@ -90,7 +91,11 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value: Any = field.get_default(call_default_factory=True)
-    if value is PydanticUndefined or value is None or isinstance(value, BaseModel):
+    if isinstance(value, BaseModel):
+        dumped = value.model_dump()
+        # A plain number, where the settings have such a short form.
+        value = None if isinstance(dumped, dict) else dumped
+    if value is PydanticUndefined or value is None:
         return ""
     if isinstance(value, list) and value and isinstance(value[0], BaseModel):
         value = [item.model_dump(exclude_defaults=True) for item in value]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 import altair as alt
 import nbformat
@@ -13,8 +15,10 @@ from nbclient import NotebookClient
 from pyspark.sql import SparkSession
 
 from kinsight import read
+from kinsight.errors import RefusedError
 
-FOLDER = Path(__file__).parents[2] / "notebooks"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "notebooks"
 
 
 @pytest.mark.parametrize("name", ["explore_segments", "build_an_audience"])
@@ -34,6 +38,27 @@ def test_every_cell_runs_and_charts_are_drawn(
     if name == "build_an_audience":
         found = read.table(healthy, "audience_members", audience="notebook-core", spark=spark)
         assert found.count() > 0
+
+
+def test_the_documented_udf_gives_the_vectors_that_the_stage_published(
+    spark: SparkSession, healthy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Python blocks of docs/notebooks.md, run beside the shop's configuration."""
+    monkeypatch.chdir(healthy.parent)
+    page = (ROOT / "docs" / "notebooks.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(block, names)
+    published = {
+        row["user_id"]: row["vector"]
+        for row in read.table(healthy, "embeddings", spark=spark).collect()
+    }
+    assert {row["user_id"]: row["vector"] for row in names["vectors"].collect()} == published
+    loyal = names["loyal"].collect()
+    assert 0 < len(loyal) < len(published)
+    assert all(published[row["user_id"]] == row["vector"] for row in loyal)
+    with pytest.raises(RefusedError, match="2020-01-01"):
+        read.model(healthy, "2020-01-01", spark=spark)
 
 
 @pytest.mark.heavy

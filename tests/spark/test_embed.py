@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pyspark.errors import PythonException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from kinsight.config import EmbedConfig
 from kinsight.embed.job import run_embed
-from kinsight.encoders.artifact import WEIGHTS_FILE, Artifact
+from kinsight.embed.udf import check_vocabulary, embed_udf
+from kinsight.encoders.artifact import WEIGHTS_FILE, Artifact, read_artifact
 from kinsight.encoders.registry import build_encoder, encoder_options
 from kinsight.errors import IntegrityError, RefusedError
 from kinsight.models import model_folder
@@ -103,6 +106,38 @@ def test_every_user_has_one_vector_of_the_model(embedded: Embedded) -> None:
         assert row["norm"] == pytest.approx(np.linalg.norm(row["vector"]), rel=1e-5)
     assert embedded.summary.producer == {"model_version": ["m1"]}
     assert embedded.summary.counts == {"sequences_read": 120, "embeddings_rows": 120}
+
+
+def test_the_udf_gives_the_vectors_of_the_stage_in_data_frames_and_in_sql(
+    embedded: Embedded, spark: SparkSession
+) -> None:
+    tables = embedded.workspace.tables
+    model = read_artifact(model_folder(tables.config, "m1"))
+    sequences = tables.read("sequences").where(f"as_of = '{DATE}' AND vocabulary_version = 'v1'")
+    expected = [(row["user_id"], row["vector"]) for row in embedded.vectors().collect()]
+    udf = embed_udf(model)
+    check_vocabulary(sequences, model)
+    rows = sequences.withColumn("vector", udf(F.struct("*"))).select("user_id", "vector")
+    assert rows.dtypes == [("user_id", "string"), ("vector", "array<float>")]
+    assert [tuple(row) for row in rows.orderBy("user_id").collect()] == expected
+    spark.udf.register("embed", udf)
+    nobody = spark.createDataFrame([("u9999",)], "user_id string")
+    sequences.join(nobody, "user_id", "full").createOrReplaceTempView("histories")
+    rows = spark.sql("SELECT user_id, embed(struct(*)) FROM histories ORDER BY user_id").collect()
+    assert tuple(rows.pop()) == ("u9999", None)
+    # The join put the users into other batches, which the last bits of their vectors hang on.
+    assert [row[0] for row in rows] == [user for user, _ in expected]
+    assert np.allclose([row[1] for row in rows], [vector for _, vector in expected], atol=1e-6)
+
+
+def test_the_udf_refuses_sequences_in_another_vocabulary(embedded: Embedded) -> None:
+    tables = embedded.workspace.tables
+    model = read_artifact(model_folder(tables.config, "m1"))
+    foreign = tables.read("sequences").limit(3).withColumn("vocabulary_version", F.lit("v0"))
+    with pytest.raises(RefusedError, match="vocabulary v0"):
+        check_vocabulary(foreign, model)
+    with pytest.raises(PythonException, match=r"found: vocabulary v0\n  to do: train a model"):
+        foreign.select(embed_udf(model)(F.struct("*"))).collect()
 
 
 def test_planted_tastes_point_apart(embedded: Embedded) -> None:

@@ -23,6 +23,7 @@ TASTES = ("BABY CARE", "GARDEN", "KITCHEN", "SPORT")
 BRANDS = ("Acme", "Zenith")
 FIRST, SECOND = "2024-04-01", "2024-05-01"
 SETTINGS = {"input": "embedding", "segments": 4, "minimum_share": 0.05, "maximum_share": 0.5}
+RANGE = {"segments": {"minimum": 2, "maximum": 6}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,9 +184,12 @@ def features(name: str, events: int, **known: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def shop(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    """Two dates: more users on the second, and another model, whose space is turned."""
+    """Two dates: more users on the second, and another model, whose space is turned.
+
+    How many segments there are is not told.
+    """
     root = tmp_path_factory.mktemp("segment") / "warehouse"
-    workspace = open_test_workspace(spark, root, segment=SETTINGS)
+    workspace = open_test_workspace(spark, root, segment=SETTINGS | RANGE)
     plant(workspace, FIRST, users=240, cold=10)
     first = run_segment(workspace, workspace.as_of(FIRST))
     plant(workspace, SECOND, users=260, cold=5, model="m2", turn=3)
@@ -206,15 +210,26 @@ def test_every_user_has_one_segment_and_the_planted_tastes_are_found(shop: Shop)
     pairs = {(int(user[1:]) % 4, m["segment_id"]) for user, m in warm.items()}
     assert len(pairs) == 4
     assert {segment for _, segment in pairs} == {"s01", "s02", "s03", "s04"}
-    assert all(m["second_segment_id"] != m["segment_id"] for m in warm.values())
+    ids = {segment for _, segment in pairs}
+    assert all(m["second_segment_id"] in ids - {m["segment_id"]} for m in warm.values())
     assert all(0 <= m["confidence"] <= 1 and 0 <= m["distance"] < 1 for m in warm.values())
+
+
+def test_the_number_of_segments_is_chosen_and_the_curve_kept(shop: Shop) -> None:
+    for date, run in ((FIRST, shop.first), (SECOND, shop.second)):
+        curve = rows(shop.workspace, "segment_choices", date).where("segmentation = 'main'")
+        found = curve.orderBy("segments").collect()
+        assert [row["segments"] for row in found] == [2, 3, 4, 5, 6]
+        [chosen] = [row for row in found if row["is_chosen"]]
+        assert chosen["segments"] == run.metrics["segments_chosen"] == run.counts["segments"] == 4
+        assert (chosen["stability"], chosen["stability_std"]) == (1.0, 0.0)
+        assert chosen["silhouette"] == max(row["silhouette"] for row in found)
 
 
 def test_users_with_too_few_events_are_cold_and_have_a_row_of_their_own(shop: Shop) -> None:
     members = rows(shop.workspace, "segment_members", FIRST).where("user_id LIKE 'c%'").collect()
-    assert {(m["segment_id"], m["distance"], m["second_segment_id"]) for m in members} == {
-        ("cold", None, None)
-    }
+    columns = ("segment_id", "distance", "confidence", "second_segment_id")
+    assert {tuple(m[c] for c in columns) for m in members} == {("cold", None, None, None)}
     cold = rows(shop.workspace, "segments", FIRST).where("segment_id = 'cold'").first()
     assert cold is not None
     assert (cold["name"], cold["size"], cold["centroid"]) == ("Cold: too few events", 10, None)
@@ -302,7 +317,7 @@ def test_ids_continue_on_the_next_date_though_another_model_turned_the_space(sho
 def test_a_rerun_gives_equal_tables_and_leaves_other_segmentations_alone(
     shop: Shop, spark: SparkSession
 ) -> None:
-    tables = ("segments", "segment_members", "segment_lineage")
+    tables = ("segments", "segment_members", "segment_lineage", "segment_choices")
 
     def content() -> dict[str, list[Any]]:
         of_main = F.col("segmentation") == "main"
@@ -324,6 +339,8 @@ def test_a_rerun_gives_equal_tables_and_leaves_other_segmentations_alone(
     )
     assert run_segment(other, other.as_of(SECOND)).counts["segments_born"] == 4
     assert content() == before
+    fixed = rows(shop.workspace, "segment_choices", SECOND).where("segmentation = 'tastes'")
+    assert [(row["segments"], row["is_chosen"]) for row in fixed.collect()] == [(4, True)]
     again = run_segment(shop.workspace, shop.workspace.as_of(SECOND))
     assert content() == before
     assert again.producer == {"segmentation": ["main"], "model_version": ["m2"]}

@@ -57,7 +57,14 @@ def test_environment_variables_override_single_values(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KINSIGHT__SEGMENT__SEGMENTS", "12")
-    assert load_config(write(tmp_path, MINIMAL)).segment.segments == 12
+    file = write(tmp_path, MINIMAL + "segment: {segments: 4}\n")
+    assert load_config(file).segment.segments.maximum == 12
+    monkeypatch.setenv("KINSIGHT__SEGMENT__SEGMENTS", "{minimum: 5, maximum: 15}")
+    assert load_config(file).segment.segments.maximum == 15
+    monkeypatch.delenv("KINSIGHT__SEGMENT__SEGMENTS")
+    monkeypatch.setenv("KINSIGHT__SEGMENT__SEGMENTS__MINIMUM", "6")
+    monkeypatch.setenv("KINSIGHT__SEGMENT__SEGMENTS__MAXIMUM", "9")
+    assert load_config(file).segment.segments.minimum == 6
 
 
 def test_the_hash_changes_with_a_value_and_only_then(tmp_path: Path) -> None:

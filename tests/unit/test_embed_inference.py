@@ -11,7 +11,13 @@ import pytest
 import torch
 
 from kinsight.embed import inference
-from kinsight.embed.inference import NOT_FINITE, OUTPUT_SCHEMA, encode_batches, to_arrow
+from kinsight.embed.inference import (
+    NOT_FINITE,
+    OUTPUT_SCHEMA,
+    check_finite,
+    encode_batches,
+    to_arrow,
+)
 from kinsight.encoders.artifact import Artifact
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.histories import COLUMNS, Histories
@@ -96,7 +102,7 @@ def test_several_vectors_a_user_are_several_rows() -> None:
 def test_a_vector_that_is_no_number_stops_the_batch() -> None:
     vectors = torch.tensor([[[1.0]], [[float("nan")]]])
     with pytest.raises(ArithmeticError, match=f"{NOT_FINITE}: 1 of 2"):
-        to_arrow(pa.array(["a", "b"]), np.array([1, 1]), vectors)
+        check_finite(vectors)
 
 
 def test_the_numeric_cores_load_no_spark() -> None:

@@ -18,6 +18,7 @@ from kinsight.config.stages import (
     ExpandConfig,
     ReportConfig,
     SegmentConfig,
+    SegmentNumbers,
     SequenceConfig,
     SizesConfig,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "ObjectiveConfig",
     "ReportConfig",
     "SegmentConfig",
+    "SegmentNumbers",
     "SequenceConfig",
     "Settings",
     "Share",

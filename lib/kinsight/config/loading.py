@@ -119,7 +119,9 @@ def _override(data: dict[str, Any], variables: Mapping[str, str]) -> dict[str, A
         *folders, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
         target = data
         for folder in folders:
-            target = target.setdefault(folder, {})
+            if not isinstance(target.get(folder), dict):
+                target[folder] = {}  # such as segments: 10, of which a range is made
+            target = target[folder]
         target[key] = yaml.safe_load(text)
     return data
 

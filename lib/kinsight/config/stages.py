@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, model_serializer, model_validator
 from typing_extensions import Self
 
 from kinsight.config.base import Name, Settings, Share
@@ -36,6 +36,41 @@ class SequenceConfig(Settings):
     )
 
 
+class SegmentNumbers(Settings):
+    """A range of numbers of segments, of which `segment` takes the best; or one plain number."""
+
+    minimum: int = Field(ge=2, le=1_000, description="The fewest segments, cold aside.")
+    maximum: int = Field(ge=2, le=1_000, description="The most; at most 20 numbers are tried.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_number(cls, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            if not 2 <= value <= 1_000:
+                raise ValueError("the number of segments lies between 2 and 1,000")
+            return {"minimum": value, "maximum": value}
+        if not isinstance(value, dict | cls):
+            raise ValueError("not a whole number, and no range such as {minimum: 5, maximum: 15}")
+        return value
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.minimum > self.maximum:
+            raise ValueError("`minimum` is larger than `maximum`")
+        return self
+
+    def __str__(self) -> str:
+        if self.minimum == self.maximum:
+            return str(self.minimum)
+        return f"{self.minimum} to {self.maximum}"
+
+    @model_serializer
+    def _plain(self) -> int | dict[str, int]:
+        if self.minimum == self.maximum:
+            return self.minimum
+        return {"minimum": self.minimum, "maximum": self.maximum}
+
+
 class SegmentConfig(Settings):
     """Stage `segment`: users, by what they take or by their vectors, to named segments."""
 
@@ -45,7 +80,12 @@ class SegmentConfig(Settings):
         description="What users are grouped by: the encoder's vectors, their user_bags (deepest "
         "category level, or items where there is none), or both, weighing the same.",
     )
-    segments: int = Field(10, ge=2, le=1_000, description="Number of segments, cold aside.")
+    segments: SegmentNumbers = Field(
+        SegmentNumbers(minimum=10, maximum=10),
+        description="Number of segments, cold aside; or a range such as "
+        "`{minimum: 5, maximum: 15}`, of which the number is taken that tells users apart best "
+        "among those that other samples find again.",
+    )
     minimum_events: int = Field(3, ge=1, description="Users with fewer events are cold.")
     minimum_share: float = Field(
         0.02, ge=0, lt=0.5, description="Smaller segments are dissolved into their neighbours."
@@ -66,10 +106,10 @@ class SegmentConfig(Settings):
     def _limits_leave_room(self) -> Self:
         if self.maximum_share < 2 * self.minimum_share:
             raise ValueError("`maximum_share` must be at least twice `minimum_share`")
-        if self.segments * self.minimum_share > 1:
+        if self.segments.maximum * self.minimum_share > 1:
             raise ValueError(
-                f"{self.segments} segments of at least {self.minimum_share:.1%} each are more "
-                "than all users: lower `minimum_share` or `segments`"
+                f"{self.segments.maximum} segments of at least {self.minimum_share:.1%} each are "
+                "more than all users: lower `minimum_share` or `segments`"
             )
         return self
 

@@ -53,14 +53,20 @@ def encode_batches(
     Raises:
         ArithmeticError: If a vector is not finite.
     """
-    encoder = _encoders.get(artifact.sha256)
-    if encoder is None:
-        _encoders.clear()
-        encoder = _encoders[artifact.sha256] = artifact.build()
+    encoder = built_encoder(artifact)
     for batch in batches:
         histories = to_histories(batch)
         vectors = encode_histories(encoder, histories, by_length(batch), tokens)
         yield to_arrow(batch.column("user_id"), histories.length, vectors)
+
+
+def built_encoder(artifact: Artifact) -> Encoder:
+    """The encoder of a model, built by the first call of this process; one model is kept."""
+    encoder = _encoders.get(artifact.sha256)
+    if encoder is None:
+        _encoders.clear()
+        encoder = _encoders[artifact.sha256] = artifact.build()
+    return encoder
 
 
 def to_histories(batch: pa.RecordBatch) -> Histories:
@@ -72,14 +78,17 @@ def to_histories(batch: pa.RecordBatch) -> Histories:
 
 
 def by_length(batch: pa.RecordBatch) -> IntArray:
+    """Row numbers of an Arrow batch by length, then user id."""
+    return sorted_rows(pc.list_value_length(batch.column("item")), batch.column("user_id"))
+
+
+def sorted_rows(length: pa.Array, user_id: pa.Array) -> IntArray:
     """Row numbers by length, then user id.
 
     Which users share a torch batch decides the last bits of their vectors; so it must hang on the
     users alone and not on the order in which they came.
     """
-    table = pa.table(
-        {"length": pc.list_value_length(batch.column("item")), "user_id": batch.column("user_id")}
-    )
+    table = pa.table({"length": length, "user_id": user_id})
     keys = [("length", "ascending"), ("user_id", "ascending")]
     order = pc.sort_indices(table, sort_keys=keys).to_numpy()
     rows: IntArray = order.astype(np.int64)
@@ -102,6 +111,9 @@ def encode_histories(
 
     Returns:
         [N, K, d], float32, in the order of the histories.
+
+    Raises:
+        ArithmeticError: If a vector is not finite.
     """
     vectors = torch.empty(len(histories), encoder.interests, encoder.dimension)
     with torch.inference_mode():
@@ -109,7 +121,22 @@ def encode_histories(
             users = order[part]
             read = encoder.read(encoder.encode(Batch.of(histories.take(users))))
             vectors[torch.from_numpy(users)] = read
+    check_finite(vectors)
     return vectors
+
+
+def check_finite(vectors: torch.Tensor) -> None:
+    """Refuse vectors that hold NaN or infinity.
+
+    Args:
+        vectors: [N, K, d].
+
+    Raises:
+        ArithmeticError: Telling how many users have one.
+    """
+    spoilt = int((~torch.isfinite(vectors)).flatten(1).any(1).sum())
+    if spoilt:
+        raise ArithmeticError(f"{NOT_FINITE}: {spoilt} of {len(vectors)} users of a batch")
 
 
 def to_arrow(user_id: pa.Array, length: IntArray, vectors: torch.Tensor) -> pa.RecordBatch:
@@ -119,14 +146,8 @@ def to_arrow(user_id: pa.Array, length: IntArray, vectors: torch.Tensor) -> pa.R
         user_id: N ids.
         length: Events of each user, [N].
         vectors: [N, K, d].
-
-    Raises:
-        ArithmeticError: If a vector is not finite.
     """
     users, interests, width = vectors.shape
-    spoilt = int((~torch.isfinite(vectors)).flatten(1).any(1).sum())
-    if spoilt:
-        raise ArithmeticError(f"{NOT_FINITE}: {spoilt} of {users} users of a batch")
     row = np.repeat(np.arange(users), interests)
     offsets = np.arange(users * interests + 1, dtype=np.int32) * width
     columns = [

@@ -9,9 +9,10 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from kinsight.dates import AsOf
 from kinsight.embed.inference import INPUT_COLUMNS, NOT_FINITE, OUTPUT_SCHEMA, encode_batches
-from kinsight.encoders.artifact import TRAIN_AGAIN, Artifact, read_artifact
+from kinsight.embed.model import choose_model, read_model
+from kinsight.encoders.artifact import TRAIN_AGAIN
 from kinsight.errors import IntegrityError, RefusedError
-from kinsight.models import Model, list_models, model_folder
+from kinsight.models import Model, list_models
 from kinsight.runs import Publication, StageRun, StageSummary
 from kinsight.tables import KeyValue, key_predicate
 from kinsight.workspace import Workspace
@@ -31,8 +32,8 @@ def run_embed(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False) 
     """
     config = workspace.config.embed
     with workspace.run("embed", as_of, config, latest_input) as run:
-        model = choose_model(run, as_of, config.model_version)
-        artifact = read_model(workspace, model)
+        model = model_for(run, as_of, config.model_version)
+        artifact = read_model(workspace.config.tables, model)
         sequences = fitting_sequences(run, as_of, model)
         version = model.model_version
         pinned = run.earlier_version("sequences", {"model_version": version})
@@ -81,55 +82,16 @@ def run_embed(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False) 
         return run.summary()
 
 
-def choose_model(run: StageRun, as_of: AsOf, wanted: str | None) -> Model:
-    """The model asked for, or the newest ready one whose as-of is not later than the date.
+def model_for(run: StageRun, as_of: AsOf, wanted: str | None) -> Model:
+    """The model asked for, or the newest of the date.
 
     Raises:
-        RefusedError: If there is none, or the one asked for knows what came after the date.
+        RefusedError: If there is none, or it has seen events after the date.
     """
-    if wanted is None:
-        published = run.require("models", not_after=as_of.date, made_by="train")
-    else:
-        published = run.require("models", producer={"model_version": wanted}, made_by="train")
-    models = list_models(run.read(published))
-    if wanted is None:
-        models = [m for m in models if m.status == "ready" and m.as_of <= as_of.date]
-    else:
-        models = [m for m in models if m.model_version == wanted]
-    if not models or models[0].status != "ready":
-        raise RefusedError(
-            "There is no model to encode with.",
-            expected="a model with status ready" + (f" named {wanted}" if wanted else ""),
-            found=f"status {models[0].status}" if models else "retired models only",
-            to_do=f"run `kinsight train --as-of {as_of.date}`, or change embed.model_version",
-        )
-    if models[0].as_of > as_of.date:
-        raise RefusedError(
-            f"Model {wanted} has seen events after {as_of.date}.",
-            expected=f"a model with an as-of up to {as_of.date}",
-            found=f"as-of {models[0].as_of}",
-            to_do="leave embed.model_version out, which takes the newest model of the time",
-        )
-    return models[0]
-
-
-def read_model(workspace: Workspace, model: Model) -> Artifact:
-    """The files of a model, checked before any executor sees them.
-
-    Raises:
-        IntegrityError: If they are missing, damaged, or those of another model.
-    """
-    folder = model_folder(workspace.config.tables, model.model_version)
-    artifact = read_artifact(folder)
-    if (artifact.sha256, artifact.vocabulary_version) != (model.sha256, model.vocabulary_version):
-        raise IntegrityError(
-            f"{folder} holds another model than table models says.",
-            expected=f"sha256 {model.sha256}, vocabulary {model.vocabulary_version}",
-            found=f"sha256 {artifact.sha256}, vocabulary {artifact.vocabulary_version}",
-            to_do=TRAIN_AGAIN,
-        )
-    artifact.build()
-    return artifact
+    asked = {} if wanted is None else {"model_version": wanted}
+    newest = as_of.date if wanted is None else None
+    models = run.require("models", not_after=newest, producer=asked, made_by="train")
+    return choose_model(list_models(run.read(models)), as_of.date, wanted)
 
 
 def fitting_sequences(run: StageRun, as_of: AsOf, model: Model) -> Publication:

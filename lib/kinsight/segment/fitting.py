@@ -10,6 +10,7 @@ import numpy.typing as npt
 from kinsight.config import SegmentConfig
 from kinsight.segment.algorithms.assignment import assign
 from kinsight.segment.algorithms.limits import Limits, fit_within_limits
+from kinsight.segment.algorithms.numbers import Fit
 from kinsight.segment.algorithms.quality import seed_stability, silhouette
 from kinsight.segment.algorithms.space import Space, fit_space
 from kinsight.segment.algorithms.spherical import Floats, fit_centroids
@@ -25,34 +26,64 @@ class Clustering:
 
     Attributes:
         space: How users become points.
+        wanted: Number of segments asked for; the size limits may have made it another.
         centroids: Unit centroids [k, d].
         labels: Cluster of each user of the sample, held-out ones too [n].
         metrics: silhouette and seed_stability.
     """
 
     space: Space
+    wanted: int
     centroids: Floats
     labels: npt.NDArray[np.int64]
     metrics: dict[str, float]
 
 
-def fit_segments(sample: Sample, config: SegmentConfig) -> Clustering:
-    """Fit the space and the centroids within the size limits, on fitting users only.
+def fit_points(sample: Sample, config: SegmentConfig) -> tuple[Space, Floats]:
+    """Fit the space, and place the fitting users in it.
 
-    Args:
-        sample: Sampled users; those held out are assigned but not fitted on.
-        config: Number of segments, limits, iterations, restarts, seed.
+    Returns:
+        The space, and unit rows [fitting users, d] in the order of the sample.
     """
     fitting = sample.blocks.rows(~sample.held_out)
     space = fit_space(fitting, config.seed)
-    points = space.points(fitting)
+    return space, space.points(fitting)
+
+
+def size_limits(config: SegmentConfig) -> Limits:
+    """The limits that a sample has to keep, so that all users keep those of the configuration."""
+    return Limits(config.minimum_share * (1 + ROOM), config.maximum_share * (1 - ROOM))
+
+
+def fit_within(config: SegmentConfig) -> Fit:
+    """How centroids are fitted and brought within the size limits."""
+    limits = size_limits(config)
+
+    def fit(points: Floats, segments: int, seed: int) -> Floats:
+        fitted = fit_centroids(points, segments, config.iterations, config.restarts, seed)
+        return fit_within_limits(points, fitted, limits)
+
+    return fit
+
+
+def fit_segments(
+    sample: Sample, space: Space, points: Floats, segments: int, config: SegmentConfig
+) -> Clustering:
+    """Fit the centroids within the size limits, on fitting users only.
+
+    Args:
+        sample: Sampled users; those held out are assigned but not fitted on.
+        space: The space of the sample.
+        points: The fitting users in it.
+        segments: Number of segments.
+        config: Limits, iterations, restarts, seed.
+    """
     how = (config.iterations, config.restarts)
-    fitted = fit_centroids(points, config.segments, *how, config.seed)
-    limits = Limits(config.minimum_share * (1 + ROOM), config.maximum_share * (1 - ROOM))
-    centroids = fit_within_limits(points, fitted, limits)
+    fitted = fit_centroids(points, segments, *how, config.seed)
+    centroids = fit_within_limits(points, fitted, size_limits(config))
     metrics = {
         "silhouette": silhouette(points, centroids),
         "seed_stability": seed_stability(points, fitted, *how, config.seed + 1),
     }
     labels = assign(space.points(sample.blocks), centroids).nearest
-    return Clustering(space, centroids, labels, metrics)
+    return Clustering(space, segments, centroids, labels, metrics)

@@ -19,10 +19,12 @@ class Previous:
 
     Attributes:
         as_of: Its date.
+        segments: The number of segments that was chosen for it, where the run log tells.
         members: user_id, previous (segment id): one row a user.
     """
 
     as_of: dt.date
+    segments: int | None
     members: DataFrame
 
 
@@ -126,8 +128,13 @@ def _previous(
         return None
     main = (F.col("segmentation") == segmentation) & (F.col("membership_rank") == 0)
     members = run.read(found).where(main & (F.col("as_of") == F.lit(found.record.as_of)))
+    # Runs of before segments were chosen tell how many they made.
+    made = found.record.counts.get("segments")
+    chosen = found.record.metrics.get("segments_chosen", made)
     return Previous(
-        found.record.as_of, members.select("user_id", F.col("segment_id").alias("previous"))
+        found.record.as_of,
+        None if chosen is None else int(chosen),
+        members.select("user_id", F.col("segment_id").alias("previous")),
     )
 
 

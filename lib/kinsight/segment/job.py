@@ -8,16 +8,19 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from kinsight.config import SegmentConfig
+from kinsight.config import SegmentConfig, SegmentNumbers
 from kinsight.dates import AsOf
 from kinsight.errors import IntegrityError, RefusedError
 from kinsight.runs import StageRun, StageSummary
+from kinsight.segment.algorithms.numbers import LEAST_STABILITY
+from kinsight.segment.algorithms.spherical import Floats
 from kinsight.segment.blocks import choose_grouping
+from kinsight.segment.choosing import Chosen, choose_segments
 from kinsight.segment.counting import count_terms
 from kinsight.segment.describing import describe_segments
-from kinsight.segment.fitting import Clustering, fit_segments
+from kinsight.segment.fitting import Clustering, fit_points, fit_segments, fit_within
 from kinsight.segment.halves import measured_members
-from kinsight.segment.inputs import Inputs, find_inputs
+from kinsight.segment.inputs import Inputs, Previous, find_inputs
 from kinsight.segment.lift import Term
 from kinsight.segment.lineage import Ids, stable_ids
 from kinsight.segment.members import COLD, Counted, Parts, assign_users, count_assigned
@@ -54,8 +57,11 @@ def run_segment(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False
             users = grouping.columns(inputs.users, inputs.bags)
             warm = users.where(F.col("events_used") >= config.minimum_events)
             sample = collect_sample(warm, inputs.user_features, grouping, available, config)
-        with run.step("fitting segments"):
-            clustering = fit_segments(sample, config)
+        with run.step("placing users"):
+            space, points = fit_points(sample, config)
+        chosen = _choose(run, points, available, inputs.previous, config)
+        with run.step(f"fitting {chosen.choice.segments} segments"):
+            clustering = fit_segments(sample, space, points, chosen.choice.segments, config)
         assigned = assign_users(users, grouping, clustering, config.minimum_events)
         assigned = assigned.withColumn("held_out", is_held_out(F.col("user_id"), config)).persist()
         try:
@@ -75,7 +81,7 @@ def run_segment(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False
                 terms,
                 config.minimum_events,
             )
-            _write(run, assigned, ids, rows, as_of, config)
+            _write(run, assigned, ids, rows, chosen, as_of, config)
         finally:
             assigned.unpersist()
         return run.summary()
@@ -87,18 +93,48 @@ def _require_enough_users(run: StageRun, users: DataFrame, config: SegmentConfig
     row = users.agg(F.count("*"), enough).first()
     total, available = (int(row[0]), int(row[1])) if row is not None else (0, 0)
     run.counts |= {"users": total, "cold_users": total - available}
-    needed = LEAST_USERS_A_SEGMENT * config.segments
+    fewest = config.segments.minimum
+    needed = LEAST_USERS_A_SEGMENT * fewest
     if available < needed:
         possible = available // LEAST_USERS_A_SEGMENT
         fewer = f"set segment.segments to {possible} or less, " if possible >= 2 else ""
         raise RefusedError(
-            f"Too few users for {config.segments} segments.",
+            f"Too few users for {fewest} segments.",
             expected=f"at least {needed} users ({LEAST_USERS_A_SEGMENT} a segment) with "
             f"{config.minimum_events} or more events",
             found=f"{available} of {total} users",
             to_do=f"{fewer}lower segment.minimum_events, or wait for more events",
         )
     return available
+
+
+def _choose(
+    run: StageRun,
+    points: Floats,
+    available: int,
+    previous: Previous | None,
+    config: SegmentConfig,
+) -> Chosen:
+    """The number of segments, told where it was chosen from several."""
+    asked = config.segments
+    numbers = SegmentNumbers(
+        minimum=asked.minimum, maximum=min(asked.maximum, available // LEAST_USERS_A_SEGMENT)
+    )
+    before = previous.segments if previous else None
+    chosen = choose_segments(points, numbers, before, fit_within(config), config.seed, run.progress)
+    choice = chosen.choice
+    run.metrics["segments_chosen"] = choice.segments
+    if numbers.minimum < numbers.maximum:
+        run.progress.say(
+            f"{choice.segments} segments of {numbers.minimum} to {numbers.maximum}: {choice.reason}"
+        )
+        if not choice.is_stable:
+            run.warn(
+                f"no number of segments from {numbers.minimum} to {numbers.maximum} is found again "
+                f"on other users (stability under {LEAST_STABILITY}, see table segment_choices); "
+                f"{choice.segments} were made: {choice.reason}"
+            )
+    return chosen
 
 
 def _match(
@@ -123,9 +159,9 @@ def _match(
         "largest_share": float(shares.max()),
         "smallest_share": float(shares.min()),
     }
-    if clusters != config.segments:
+    if clusters != clustering.wanted:
         run.warn(
-            f"{clusters} segments instead of {config.segments}: others would lie outside "
+            f"{clusters} segments instead of {clustering.wanted}: others would lie outside "
             f"segment.minimum_share {config.minimum_share} or maximum_share {config.maximum_share}"
         )
     if shares.max() > config.maximum_share or shares.min() < config.minimum_share:
@@ -184,10 +220,11 @@ def _write(
     assigned: DataFrame,
     ids: Ids,
     rows: Sequence[Mapping[str, Any]],
+    chosen: Chosen,
     as_of: AsOf,
     config: SegmentConfig,
 ) -> None:
-    """Write the three tables of this date and segmentation."""
+    """Write the four tables of this date and segmentation."""
     key: dict[str, KeyValue] = {"as_of": as_of.date, "segmentation": config.name}
     filled = (*key, "run_id")
     spark = run.tables.spark
@@ -195,6 +232,7 @@ def _write(
         written = run.write("segment_members", member_rows(assigned, ids.of_cluster), key)
         if written.rows != run.counts["users"]:
             raise _lost_users(run.counts["users"], written.rows)
+        run.write("segment_choices", as_frame(spark, "segment_choices", chosen.rows(), filled), key)
         run.write("segment_lineage", as_frame(spark, "segment_lineage", ids.lineage, filled), key)
         run.write("segments", as_frame(spark, "segments", rows, filled), key)
 

@@ -1,0 +1,1 @@
+"""Each script compares in one run, writes JSON to results/ and a table to RESULTS.md."""

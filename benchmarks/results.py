@@ -1,0 +1,65 @@
+"""Where measurements go: one JSON file each, and one section of RESULTS.md made from it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+HEAD = "# Results\n\nMade by the scripts in this folder from `results/*.json`; edit neither.\n"
+
+
+def circumstances(*packages: str) -> dict[str, Any]:
+    """Commit, versions and machine of a measurement.
+
+    Args:
+        packages: Distributions whose versions matter.
+    """
+    commit = _git("rev-parse", "--short=12", "HEAD")
+    changed = _git("status", "--porcelain", "--", "lib")
+    return {
+        "date": dt.date.today().isoformat(),
+        "commit": f"{commit}, lib changed since" if changed else commit,
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        # Others may run on the machine: ratios of one run hold then, seconds do not.
+        "load_at_start": round(os.getloadavg()[0], 1),
+    }
+
+
+def save(name: str, result: dict[str, Any], title: str, text: str) -> None:
+    """Write results/NAME.json and put its section into RESULTS.md, in place of an older one."""
+    (FOLDER / "results").mkdir(exist_ok=True)
+    path = FOLDER / "results" / f"{name}.json"
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    page = FOLDER / "RESULTS.md"
+    old = page.read_text(encoding="utf-8") if page.exists() else HEAD
+    section = f"## {title}\n\n{text.strip()}\n\n_`results/{name}.json`_\n"
+    pattern = rf"## [^\n]*\n(?:(?!^## ).*\n)*?_`results/{re.escape(name)}\.json`_\n"
+    if re.search(pattern, old, re.MULTILINE):
+        old = re.sub(pattern, lambda _: section, old, count=1, flags=re.MULTILINE)
+    else:
+        old = f"{old.rstrip()}\n\n{section}"
+    page.write_text(old, encoding="utf-8")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in (columns, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(columns), *lines[1:]])
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=FOLDER, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or "unknown" if arguments[0] == "rev-parse" else done.stdout.strip()
