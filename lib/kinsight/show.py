@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from rich.console import Console
 from rich.markup import escape
@@ -14,12 +15,14 @@ from rich.table import Table
 from kinsight.errors import ConfigError, RefusedError
 from kinsight.read import published
 from kinsight.runs import RunRecord, producer_names
+from kinsight.sequence.identities import links_known_at, spans_of, with_known_users
 from kinsight.workspace import Workspace
 
 Facts = Mapping[str, Any]
 TERMS_SHOWN = 8
 SHARES_SHOWN = 6
 LATEST_EVENTS = 10
+_FIRST = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 
 
 def show_segment(
@@ -75,9 +78,7 @@ def show_user(workspace: Workspace, user: str, date: dt.date | None) -> Iterable
         found = _memberships(workspace, table, key, user, as_of)
         if found:
             yield _rows(table.replace("_", " "), (key, *columns), found)
-    made_from = workspace.log.newest("user_features", as_of=as_of)
-    version = made_from.record.inputs.get("events") if made_from else None
-    events = workspace.tables.read("events", version).where(F.col("user_id") == user)
+    events = _events_of(workspace, user, as_of)
     shown = ("event_time", "event_type", "item_id", "price", "quantity")
     latest = (
         events.where(F.col("event_time") < F.lit(workspace.as_of(as_of).instant))
@@ -86,6 +87,21 @@ def show_user(workspace: Workspace, user: str, date: dt.date | None) -> Iterable
         .select(*shown)
     )
     yield _rows("latest events (UTC)", shown, [r.asDict() for r in latest.collect()])
+
+
+def _events_of(workspace: Workspace, user: str, as_of: dt.date) -> DataFrame:
+    """A user's events as `sequence` read them, those under anonymous ids too."""
+    made_from = workspace.log.newest("user_features", as_of=as_of)
+    inputs = made_from.record.inputs if made_from else {}
+    events = workspace.tables.read("events", inputs.get("events"))
+    if "identities" in inputs:
+        identities = workspace.tables.read("identities", inputs["identities"])
+        own = identities.where(F.col("user_id") == user).select("anonymous_id").distinct()
+        links = links_known_at(
+            identities.join(own, "anonymous_id", "left_semi"), workspace.as_of(as_of).instant
+        )
+        events = with_known_users(events, F.broadcast(spans_of(links, _FIRST)))
+    return events.where(F.col("user_id") == user)
 
 
 def show_audience(workspace: Workspace, name: str, date: dt.date | None) -> Iterable[Table]:
