@@ -16,11 +16,13 @@ from kinsight.encoders.artifact import Artifact
 from kinsight.errors import ConfigError, RefusedError
 from kinsight.models import list_models
 from kinsight.runs import RunRecord, producer_names
+from kinsight.sequence.identities import links_known_at, spans_of, with_known_users
 from kinsight.tables import table_names
 from kinsight.workspace import Workspace
 
 Facts = Mapping[str, Any]
 LATEST_EVENTS = 10
+FIRST_INSTANT = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 EVENT_COLUMNS = ("event_time", "event_type", "item_id", "price", "quantity")
 
 
@@ -194,16 +196,29 @@ def _memberships(
 
 def _latest_events(workspace: Workspace, user: str, as_of: dt.date) -> list[Facts]:
     """The user's newest events before the date, as the run of its features saw them."""
-    made_from = workspace.log.newest("user_features", as_of=as_of)
-    version = made_from.record.inputs.get("events") if made_from else None
-    events = workspace.tables.read("events", version).where(F.col("user_id") == user)
     rows = (
-        events.where(F.col("event_time") < F.lit(workspace.as_of(as_of).instant))
+        _events_of(workspace, user, as_of)
+        .where(F.col("event_time") < F.lit(workspace.as_of(as_of).instant))
         .orderBy(F.desc("event_time"), F.desc("event_id"))
         .limit(LATEST_EVENTS)
         .select(*EVENT_COLUMNS)
     )
     return [row.asDict() for row in rows.collect()]
+
+
+def _events_of(workspace: Workspace, user: str, as_of: dt.date) -> DataFrame:
+    """A user's events as `sequence` read them, those under anonymous ids too."""
+    made_from = workspace.log.newest("user_features", as_of=as_of)
+    inputs = made_from.record.inputs if made_from else {}
+    events = workspace.tables.read("events", inputs.get("events"))
+    if "identities" in inputs:
+        identities = workspace.tables.read("identities", inputs["identities"])
+        own = identities.where(F.col("user_id") == user).select("anonymous_id").distinct()
+        links = links_known_at(
+            identities.join(own, "anonymous_id", "left_semi"), workspace.as_of(as_of).instant
+        )
+        events = with_known_users(events, F.broadcast(spans_of(links, FIRST_INSTANT)))
+    return events.where(F.col("user_id") == user)
 
 
 def _unpublished(name: str, date: dt.date | None, producer: Mapping[str, str]) -> RefusedError:

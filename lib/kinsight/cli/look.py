@@ -148,7 +148,7 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     for objective in found.train.objective:
         objective_options(objective)
     audiences = load_audiences(found.expand) if found.expand.folder else []
-    sources = [s.name for s in (*found.ingest.events, *found.ingest.items, *found.ingest.users)]
+    sources = [source.name for source in found.ingest.sources()]
     console = screen()
     console.print(f"{config} is a configuration of Kinsight.", markup=False)
     for name, values in (("sources", sources), ("audiences", [a.name for a in audiences])):
