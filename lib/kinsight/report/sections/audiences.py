@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from kinsight.report import charts
+from kinsight.report.anchors import anchor
 from kinsight.report.audiences import Audience
 from kinsight.report.data import ReportData
 from kinsight.report.figures import Figure, Table, each_row, figure
-from kinsight.report.words import NONE, count, day, decimal, percent, plural, times
+from kinsight.report.words import NONE, count, day, decimal, findable, percent, plural, times
 
 MAXIMUM_DETAILED = 30
 ACTIVITY, RANDOM = "activity", "random"
@@ -40,6 +41,7 @@ def audiences_section(data: ReportData) -> dict[str, Any]:
 
 
 def _overview(audiences: list[Audience]) -> Table:
+    with_truth = any("truth_auc" in audience.measures for audience in audiences)
     rows = [
         [
             row["audience"],
@@ -47,11 +49,16 @@ def _overview(audiences: list[Audience]) -> Table:
             VERDICTS.get(row["verdict"] or "", NONE),
             count(row["seeds_matched"]),
             count(row["members"]),
+            decimal(measures.get("auc"), 3),
+            decimal(measures.get("activity_auc"), 3),
+            *([decimal(measures.get("truth_auc"), 3)] if with_truth else []),
             day(row["valid_until"]),
         ]
-        for row in (audience.row for audience in audiences)
+        for row, measures in ((audience.row, audience.measures) for audience in audiences)
     ]
-    columns = ["Audience", "Status", "Verdict", "#Seeds matched", "#Members", "Use until"]
+    columns = ["Audience", "Status", "Verdict", "#Seeds matched", "#Members"]
+    columns += ["#AUC", "#AUC of activity", *(["#AUC on the truth"] if with_truth else [])]
+    columns.append("Use until")
     return Table(columns, rows, "All audiences of the date")
 
 
@@ -59,6 +66,13 @@ def _detail(audience: Audience, segments: list[dict[str, Any]]) -> dict[str, Any
     row, curves = audience.row, audience.curves
     chosen = curves[curves["is_chosen"]] if len(curves) else curves
     return {
+        "anchor": anchor("audience", row["audience"]),
+        "words": findable(
+            row["audience"],
+            VERDICTS.get(row["verdict"] or "", row["status"]),
+            row["scorer"],
+            row["verdict_text"],
+        ),
         "name": row["audience"],
         "published": row["status"] == "published",
         "refusal": (row["refusal_reason"] or "").splitlines(),
@@ -77,6 +91,7 @@ def _detail(audience: Audience, segments: list[dict[str, Any]]) -> dict[str, Any
         "scorer_reason": row["scorer_reason"],
         "scorers": _scorers(row) if row["scorers"] else None,
         "levels": _levels(row) if row["levels"] else None,
+        "truth": _truth(row, audience.measures) if "truth_auc" in audience.measures else None,
         "curve": _curve(row["audience"], curves) if len(chosen) else None,
         "similarity": _similarity(chosen) if _has_similarity(chosen) else None,
         "origin": _origin(audience, segments) if segments and len(audience.members) else None,
@@ -116,6 +131,26 @@ def _scorers(row: dict[str, Any]) -> Table:
         ["Way of ranking", "#AUC", "#Seeds found", "#Lift", "#Seconds"],
         rows,
         f"All ways of ranking that were tried, measured on hidden seeds; found and lift at {at}",
+    )
+
+
+def _truth(row: dict[str, Any], measures: dict[str, float]) -> Table:
+    """How well the ranking finds customers that it was never told of."""
+    at = percent(row["reference_share"])
+    rows = [
+        [
+            LINES["chosen"],
+            decimal(measures["truth_auc"], 3),
+            percent(measures.get("truth_recall")),
+        ],
+        [LINES[ACTIVITY], decimal(measures.get("truth_activity_auc"), 3), NONE],
+        [LINES[RANDOM], decimal(0.5, 3), percent(measures.get("truth_random_recall"))],
+    ]
+    found = plural(int(measures.get("truth_users", 0)), "customer")
+    return Table(
+        ["Order", "#AUC", f"#Found in the first {at}"],
+        rows,
+        f"{found} of the hidden truth, whom nothing that ranks has seen",
     )
 
 
