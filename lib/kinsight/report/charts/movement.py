@@ -76,7 +76,7 @@ def segment_flows(frame: pd.DataFrame, width: int) -> AnyChart:
     left, right = _column(flows, "previous"), _column(flows, "now")
     lowest = max(left.lowest, right.lowest)
     kinds = [kind for kind in FLOW_COLOURS if kind in set(flows["kind"])]
-    label_room = 0.55 if width > NARROW else 0.35  # on each side, as a share of the flows' width
+    label_room = 0.55 if width > NARROW else 0.45  # on each side, as a share of the flows' width
     height = 60 + 34 * max(len(left.frame), len(right.frame))
     x_scale = alt.Scale(domain=[-_BLOCK - label_room, 1 + _BLOCK + label_room], nice=False)
     y_scale = alt.Scale(domain=[0, lowest], reverse=True, nice=False)

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from kinsight.report import charts
+from kinsight.report.anchors import anchor
 from kinsight.report.figures import Figure, Table, each_row, figure
 from kinsight.report.segmentation import Segmentation
 from kinsight.report.words import NONE, count, day, percent
@@ -35,6 +36,7 @@ def movement_section(segmentation: Segmentation) -> dict[str, Any] | None:
     known = int(both["users"].sum())
     cells = _moves(segmentation)
     return {
+        "anchor": anchor("flows", segmentation.name),
         "previous": day(segmentation.previous_as_of),
         "known": count(known),
         "stayed": count(stayed),

@@ -37,7 +37,9 @@ def segments_section(segmentation: Segmentation) -> dict[str, Any]:
     segments = segmentation.segments
     return {
         "name": segmentation.name,
-        "count": len(segments),
+        "anchors": {
+            part: anchor(part, segmentation.name) for part in ("sizes", "differences", "map")
+        },
         "sizes": _sizes(segments),
         "map": map_figure(segmentation),
         "heatmap": _heatmap(segments),

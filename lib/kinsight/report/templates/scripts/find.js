@@ -15,11 +15,18 @@
     link: document.querySelector(`.contents a[href="#${CSS.escape(article.id)}"]`),
   }));
   const closed = new Set();
+  const LONG = 60; // letters of a reason
 
+  const excerpt = (hit, word) => {
+    if (hit.text.length <= LONG) return hit.text;
+    const from = Math.max(0, hit.plain.indexOf(word) - LONG / 3);
+    return `…${hit.text.slice(from, from + LONG)}…`;
+  };
   const reason = (found, wanted) => {
     const hits = wanted.map((word) => found.words.find((known) => known.plain.includes(word)));
     if (hits.includes(undefined)) return null;
-    return hits.filter((hit) => hit !== found.words[0]).map((hit) => hit.text);
+    const told = hits.map((hit, i) => hit !== found.words[0] && excerpt(hit, wanted[i]));
+    return [...new Set(told.filter(Boolean))];
   };
   const fits = (found) =>
     found.kind === "segment"

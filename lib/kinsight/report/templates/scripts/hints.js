@@ -35,7 +35,8 @@
   for (const chart of document.querySelectorAll("svg.chart")) {
     if (!chart.querySelector("path[aria-label]")) continue;
     chart.setAttribute("tabindex", "0");
-    chart.setAttribute("aria-roledescription", "chart, arrow keys tell its marks");
+    chart.setAttribute("aria-roledescription", "chart");
+    chart.setAttribute("aria-description", "Arrow keys tell its marks.");
     let at = -1;
     chart.addEventListener("keydown", (event) => {
       const marks = stops(chart);
