@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 
@@ -93,6 +94,24 @@ CASES: dict[str, tuple[Chart, pd.DataFrame]] = {
     ),
     "flows": (charts.segment_flows, _moves()),
     "recall": (charts.recall_curve, _curves()),
+    "choices": (
+        functools.partial(charts.choice_curve, measure=HOSTILE),
+        pd.DataFrame(
+            {
+                "segments": [4, 6, 8],
+                "value": [0.7, 0.9, 0.6],
+                "low": [0.6, 0.8, 0.5],
+                "high": [0.8, 1.0, 0.7],
+                "is_chosen": [False, True, False],
+            }
+        ),
+    ),
+    "reasons": (
+        charts.audience_reasons,
+        pd.DataFrame(
+            {"reason": SEGMENTS, "lift": [3.1, 1.4], "share": [0.3, 0.2], "base_share": [0.1, 0.1]}
+        ),
+    ),
     "similarity": (
         charts.similarity_curve,
         pd.DataFrame({"share": [0.1, 0.2], "reach": [10, 20], "similarity": [0.9, 0.7]}),

@@ -29,6 +29,8 @@ class Segmentation:
         previous_names: Segment id to name at that date.
         movement: previous, now (segment ids; None for customers without one), users.
         lineage: Rows of ``segment_lineage``.
+        choices: segments, silhouette, stability, stability_std, is_chosen of each number of
+            segments that was tried, by number.
         places: A sample of customers that are not cold on a map; None where the space in which
             the segments were made was not published.
     """
@@ -39,6 +41,7 @@ class Segmentation:
     previous_names: dict[str, str]
     movement: pd.DataFrame
     lineage: pd.DataFrame
+    choices: pd.DataFrame
     places: Places | None
 
     @property
@@ -67,6 +70,7 @@ def _collect(sources: Sources, name: str) -> Segmentation:
         previous_names=_names(sources, before, name) if before else {},
         movement=_movement(sources, found, before, name),
         lineage=lineage,
+        choices=_choices(sources, found, name),
         places=_places(sources, found, name, segments),
     )
 
@@ -90,6 +94,16 @@ def _lineage(sources: Sources, found: Publication, name: str) -> pd.DataFrame:
     rows = sources.run.read("segment_lineage", version)
     rows = only(rows, {"as_of": found.record.as_of, "segmentation": name}).select(*columns)
     return small(rows.orderBy("kind", F.desc("users_common"), "previous_id", "segment_id"))
+
+
+def _choices(sources: Sources, found: Publication, name: str) -> pd.DataFrame:
+    columns = ("segments", "silhouette", "stability", "stability_std", "is_chosen")
+    version = found.record.outputs.get("segment_choices")
+    if version is None:
+        return empty(*columns)
+    rows = sources.run.read("segment_choices", version)
+    rows = only(rows, {"as_of": found.record.as_of, "segmentation": name}).select(*columns)
+    return small(rows.orderBy("segments"))
 
 
 def _previous(sources: Sources, lineage: pd.DataFrame, name: str) -> Publication | None:

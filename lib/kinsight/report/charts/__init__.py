@@ -4,7 +4,13 @@ Every function takes ``width``, that of the whole drawing in pixels. Marks carry
 which the report shows when a mark is pointed at or reached by the arrow keys.
 """
 
-from kinsight.report.charts.audiences import audience_origin, recall_curve, similarity_curve
+from kinsight.report.charts.audiences import (
+    audience_origin,
+    audience_reasons,
+    recall_curve,
+    similarity_curve,
+)
+from kinsight.report.charts.choices import choice_curve
 from kinsight.report.charts.history import events_over_time, history_lengths
 from kinsight.report.charts.movement import movement_matrix, segment_flows
 from kinsight.report.charts.parts import AnyChart
@@ -14,6 +20,8 @@ from kinsight.report.charts.segments import feature_heatmap, profile, segment_si
 __all__ = [
     "AnyChart",
     "audience_origin",
+    "audience_reasons",
+    "choice_curve",
     "events_over_time",
     "feature_heatmap",
     "history_lengths",

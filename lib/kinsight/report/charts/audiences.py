@@ -5,7 +5,13 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from kinsight.report.charts.parts import AnyChart, category_axis, described, finish
+from kinsight.report.charts.parts import (
+    AnyChart,
+    category_axis,
+    described,
+    finish,
+    value_bars,
+)
 from kinsight.report.palette import BLUE, GREY, INK, VERMILION
 
 
@@ -78,6 +84,24 @@ def similarity_curve(frame: pd.DataFrame, width: int) -> AnyChart:
     line = base.mark_line(color=BLUE, strokeWidth=2, aria=False)
     points = base.mark_point(filled=True, size=36, color=BLUE, opacity=1)
     return finish(alt.layer(line, points.encode(description="description:N")), width, height=160)
+
+
+def audience_reasons(frame: pd.DataFrame, width: int) -> AnyChart:
+    """What the seeds of an audience do more than others.
+
+    Args:
+        frame: reason (label), lift, share (among the seeds), base_share; in axis order.
+        width: Width in pixels.
+    """
+    frame = described(
+        frame,
+        [
+            f"{r.reason}: {r.share:.1%} among the seeds, {r.base_share:.1%} among the others"
+            for r in frame.itertuples()
+        ],
+    )
+    frame["text"] = [f"{lift:.1f}×" for lift in frame["lift"]]
+    return finish(value_bars(frame, "reason", "lift", width), width)
 
 
 def audience_origin(frame: pd.DataFrame, width: int) -> AnyChart:

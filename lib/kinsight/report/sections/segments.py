@@ -11,6 +11,7 @@ import pandas as pd
 from kinsight.report import charts
 from kinsight.report.anchors import anchor
 from kinsight.report.figures import Figure, Table, figure
+from kinsight.report.sections.choices import choice_figures
 from kinsight.report.sections.places import map_figure
 from kinsight.report.segmentation import COLD, Segmentation
 from kinsight.report.words import (
@@ -38,10 +39,12 @@ def segments_section(segmentation: Segmentation) -> dict[str, Any]:
     return {
         "name": segmentation.name,
         "anchors": {
-            part: anchor(part, segmentation.name) for part in ("sizes", "differences", "map")
+            part: anchor(part, segmentation.name)
+            for part in ("sizes", "differences", "map", "choices")
         },
         "sizes": _sizes(segments),
         "map": map_figure(segmentation),
+        "choices": choice_figures(segmentation),
         "heatmap": _heatmap(segments),
         "cards": [_card(segmentation, segment) for segment in segments[:MAXIMUM_CARDS]],
         "cards_hidden": max(0, len(segments) - MAXIMUM_CARDS),
