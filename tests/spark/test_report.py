@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from kinsight.config import Settings
 from kinsight.errors import ConfigError, RefusedError
+from kinsight.report.anchors import anchor
 from kinsight.report.data import ReportData, collect
 from kinsight.report.html import render
 from kinsight.report.job import run_report
@@ -190,6 +191,31 @@ def test_the_map_places_a_sample_without_cold_customers(data: ReportData) -> Non
     assert "cold" not in set(places.points["segment_id"])
     assert places.truth is not None
     assert places.truth.kept > 5 * places.truth.by_chance
+
+
+def test_it_shows_how_each_number_of_segments_did(data: ReportData, page: str) -> None:
+    tried = data.segmentations[0].choices
+
+    assert list(tried["segments"]) == list(range(4, 13))
+    assert list(tried.loc[tried["is_chosen"], "segments"]) == [8]
+    assert "How many segments: stability" in Page(page).text
+    assert "chosen: 8 segments, stability 0.900" in page
+
+
+def test_a_link_to_a_segment_or_an_audience_stays_the_same(page: str) -> None:
+    read = Page(page)
+
+    assert {"segment-main-cold", "audience-new-parents", "map-main"} <= set(read.ids)
+    assert anchor("audience", "a b") != anchor("audience", "a-b")
+    assert anchor("segment", "main", "s01") == "segment-main-s01"
+
+
+def test_movement_is_drawn_as_flows_of_those_who_stayed_moved_and_came(page: str) -> None:
+    text = Page(page).text
+
+    assert "Flows, largest first" in text
+    assert "Snacks · Low Prices (split)" in text
+    assert "Newly seen" in text
 
 
 def test_the_same_data_make_the_same_page(data: ReportData, page: str) -> None:
