@@ -292,7 +292,22 @@ def segmented(as_of: str) -> Tables:
         "segments": segments,
         "segment_members": members,
         "segment_lineage": lineage(as_of),
+        "segment_choices": choices() if as_of == SECOND else [],
     }
+
+
+def choices() -> list[dict[str, Any]]:
+    return [
+        {
+            "segmentation": "main",
+            "segments": number,
+            "silhouette": 0.1 + 0.01 * number,
+            "stability": 0.9 - 0.02 * abs(number - 8),
+            "stability_std": 0.03,
+            "is_chosen": number == 8,
+        }
+        for number in range(4, 13)
+    ]
 
 
 def terms(*labels: str) -> list[dict[str, Any]]:

@@ -8,17 +8,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from kinsight.config import Settings
 from kinsight.errors import ConfigError, RefusedError
+from kinsight.report.anchors import anchor
 from kinsight.report.data import ReportData, collect
 from kinsight.report.html import render
 from kinsight.report.job import run_report
-from kinsight.report.places import discriminating_plane, place_by_bags, weigh
+from kinsight.report.places import place_by_bags
 from kinsight.report.sources import Sources
 from kinsight.workspace import Workspace
 from tests.conftest import open_test_workspace
@@ -184,10 +184,38 @@ def test_members_are_counted_by_segment_and_level(data: ReportData) -> None:
 
 
 def test_the_map_places_a_sample_without_cold_customers(data: ReportData) -> None:
-    places = data.segmentations[0].map
+    places = data.segmentations[0].places
 
-    assert len(places) == USERS - USERS // 10
-    assert "cold" not in set(places["segment_id"])
+    assert places is not None
+    assert len(places.points) == USERS - USERS // 10
+    assert "cold" not in set(places.points["segment_id"])
+    assert places.truth is not None
+    assert places.truth.kept > 5 * places.truth.by_chance
+
+
+def test_it_shows_how_each_number_of_segments_did(data: ReportData, page: str) -> None:
+    tried = data.segmentations[0].choices
+
+    assert list(tried["segments"]) == list(range(4, 13))
+    assert list(tried.loc[tried["is_chosen"], "segments"]) == [8]
+    assert "How many segments: stability" in Page(page).text
+    assert "chosen: 8 segments, stability 0.900" in page
+
+
+def test_a_link_to_a_segment_or_an_audience_stays_the_same(page: str) -> None:
+    read = Page(page)
+
+    assert {"segment-main-cold", "audience-new-parents", "map-main"} <= set(read.ids)
+    assert anchor("audience", "a b") != anchor("audience", "a-b")
+    assert anchor("segment", "main", "s01") == "segment-main-s01"
+
+
+def test_movement_is_drawn_as_flows_of_those_who_stayed_moved_and_came(page: str) -> None:
+    text = Page(page).text
+
+    assert "Flows, largest first" in text
+    assert "Snacks · Low Prices (split)" in text
+    assert "Newly seen" in text
 
 
 def test_the_same_data_make_the_same_page(data: ReportData, page: str) -> None:
@@ -261,37 +289,9 @@ def test_segments_made_from_bags_are_placed_by_what_customers_took(shop: Workspa
     members = shop.tables.read("segment_members").where(F.col("as_of") == F.lit(SECOND))
 
     places = place_by_bags(Sources(run, shop.as_of(SECOND)), members)
-    middles = places.groupby("segment_id")[["x", "y"]].mean()
 
-    assert len(places) == USERS
-    assert np.abs(middles.loc["S1"] - middles.loc["S7"]).max() > 0.1
-
-
-def test_a_token_that_everyone_has_weighs_nothing() -> None:
-    tokens = [np.array([2, 3]), np.array([2]), np.array([2, 5])]
-    counts = [np.array([4.0, 1.0]), np.array([1.0]), np.array([9.0, 3.0])]
-
-    weights = weigh(tokens, counts)
-
-    assert np.array_equal(weights[:, 0], np.zeros(3))
-    assert weights[0, 1] == pytest.approx(np.log(2) * np.log(3))
-    assert weights[2, 2] == pytest.approx(np.log(4) * np.log(3))
-
-
-def test_the_plane_of_the_map_separates_what_plain_components_would_not() -> None:
-    rng = np.random.default_rng(0)
-    groups = pd.Series(["a", "b", "c"] * 100)
-    noise = rng.normal(size=(300, 20)) * np.r_[np.full(2, 0.05), np.full(18, 1.0)]
-    means = {"a": (3.0, 0.0), "b": (-1.5, 2.6), "c": (-1.5, -2.6)}
-    vectors = noise + np.pad(np.array([means[g] for g in groups]), ((0, 0), (0, 18)))
-
-    places = pd.DataFrame(discriminating_plane(vectors, groups))
-
-    within = places.groupby(groups.to_numpy()).std().to_numpy().mean()
-    between = places.groupby(groups.to_numpy()).mean().std().to_numpy().mean()
-    assert between > 2 * within
-    assert np.array_equal(places.to_numpy(), discriminating_plane(vectors, groups))
-
-
-def test_a_plane_is_found_for_one_group_and_one_dimension() -> None:
-    assert discriminating_plane(np.ones((3, 1)), pd.Series(["a", "a", "a"])).shape == (3, 2)
+    assert places is not None
+    assert len(places.points) == USERS
+    spread = places.points.groupby("segment_id")[["x", "y"]].std().max(axis=None)
+    middles = places.points.groupby("segment_id")[["x", "y"]].mean()
+    assert np.abs(middles.loc["S1"] - middles.loc["S7"]).max() > 2 * spread

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 from kinsight.report import charts
-from kinsight.report.chart_parts import AnyChart
+from kinsight.report.charts import AnyChart
 from kinsight.report.figures import NARROW, WIDE, draw
 from kinsight.report.palette import CATEGORIES, DARK
 
@@ -38,6 +39,16 @@ def _cells(row: str, column: str) -> pd.DataFrame:
             for b in ("one", "two")
         ]
     )
+
+
+def _moves() -> pd.DataFrame:
+    moves = [
+        (SEGMENTS[0], SEGMENTS[0], "stayed", 60),
+        (SEGMENTS[0], HOSTILE, "moved", 20),
+        ("new ones", SEGMENTS[0], "new", 5),
+        (HOSTILE, "gone", "left", 15),
+    ]
+    return pd.DataFrame(moves, columns=["previous", "now", "kind", "users"])
 
 
 def _curves() -> pd.DataFrame:
@@ -72,10 +83,35 @@ CASES: dict[str, tuple[Chart, pd.DataFrame]] = {
     "map": (
         charts.segment_map,
         pd.DataFrame(
-            {"x": [0.0, 1.0], "y": [1.0, 0.0], "segment": SEGMENTS, "short": ["S1", HOSTILE]}
+            {
+                "x": [0.0, 1.0],
+                "y": [1.0, 0.0],
+                "segment": SEGMENTS,
+                "short": ["S1", HOSTILE],
+                "description": SEGMENTS,
+            }
         ),
     ),
+    "flows": (charts.segment_flows, _moves()),
     "recall": (charts.recall_curve, _curves()),
+    "choices": (
+        functools.partial(charts.choice_curve, measure=HOSTILE),
+        pd.DataFrame(
+            {
+                "segments": [4, 6, 8],
+                "value": [0.7, 0.9, 0.6],
+                "low": [0.6, 0.8, 0.5],
+                "high": [0.8, 1.0, 0.7],
+                "is_chosen": [False, True, False],
+            }
+        ),
+    ),
+    "reasons": (
+        charts.audience_reasons,
+        pd.DataFrame(
+            {"reason": SEGMENTS, "lift": [3.1, 1.4], "share": [0.3, 0.2], "base_share": [0.1, 0.1]}
+        ),
+    ),
     "similarity": (
         charts.similarity_curve,
         pd.DataFrame({"share": [0.1, 0.2], "reach": [10, 20], "similarity": [0.9, 0.7]}),
@@ -119,6 +155,22 @@ def test_bars_and_cells_tell_what_they_stand_for() -> None:
     chart, frame = CASES["sizes"]
 
     assert 'aria-label="Baby Care · Weekend: 7 (70.0%)"' in draw(chart(frame, WIDE), "Sizes")
+
+
+def test_bands_fill_their_blocks_without_a_gap_and_are_as_wide_as_their_customers() -> None:
+    spec = charts.segment_flows(_moves(), WIDE).to_dict()
+    rows = pd.DataFrame([row for rows in spec["datasets"].values() for row in rows])
+    bands = rows.dropna(subset=["flow"])
+    blocks = rows.dropna(subset=["side"])
+
+    for side, x in (("left", 0), ("right", 1)):
+        ends = bands[bands["x"] == x].sort_values("top")
+        for block in blocks[blocks["side"] == side].itertuples():
+            within = ends[(ends["top"] >= block.top - 1e-6) & (ends["top"] < block.bottom)]
+            edges = [*within["top"], block.bottom]
+            assert edges[0] == pytest.approx(block.top)
+            assert list(within["bottom"]) == pytest.approx(edges[1:])
+    assert sorted(set((bands["bottom"] - bands["top"]).round(6))) == [5, 15, 20, 60]
 
 
 # Machado, Oliveira and Fernandes (2009), severity 1.

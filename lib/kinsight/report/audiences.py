@@ -20,10 +20,12 @@ class Audience:
     Attributes:
         row: Its row of ``audiences``.
         curves: scorer, share, reach, recall, recall_low, recall_high, lift, similarity, is_chosen.
+        measures: What its run measured, such as auc, activity_auc and truth_auc.
         members: level, segment_id (None where the member has none), users, seeds.
     """
 
     row: dict[str, Any]
+    measures: dict[str, float]
     curves: pd.DataFrame
     members: pd.DataFrame
 
@@ -59,11 +61,18 @@ def _of_publication(
     return [
         Audience(
             row=row.asDict(recursive=True),
+            measures=_measures(found.record.metrics, row["audience"]),
             curves=curves[curves["audience"] == row["audience"]],
             members=members[members["audience"] == row["audience"]],
         )
         for row in rows
     ]
+
+
+def _measures(metrics: dict[str, float], name: str) -> dict[str, float]:
+    """Metrics of one audience among those of a run, without its name."""
+    mine = f"{name}."
+    return {k.removeprefix(mine): v for k, v in metrics.items() if k.startswith(mine)}
 
 
 def _member_counts(sources: Sources, members: DataFrame, segmentation: str | None) -> pd.DataFrame:

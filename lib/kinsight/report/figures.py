@@ -11,11 +11,13 @@ import pandas as pd
 import vl_convert
 from markupsafe import Markup
 
-from kinsight.report.chart_parts import AnyChart
+from kinsight.report.charts import AnyChart
 
 WIDE = 860
 NARROW = 340
 
+_LONG = re.compile(r'(?<= )(transform|d|x|y|x1|x2|y1|y2)="[^"]*"')
+_DECIMALS = re.compile(r"(\.\d)\d+")
 _ROOT = re.compile(r'^<svg [^>]*?width="([\d.]+)" height="[\d.]+" viewBox="([-\d. ]+)"[^>]*>')
 
 
@@ -50,6 +52,7 @@ class Figure:
         table: The same numbers.
         wide: SVG for desks and paper.
         narrow: SVG for phones; the same as ``wide`` where one serves both.
+        aside: What to hold in mind, below the chart.
     """
 
     title: str
@@ -58,6 +61,7 @@ class Figure:
     table: Table
     wide: Markup
     narrow: Markup
+    aside: str = ""
 
     @property
     def one_size(self) -> bool:
@@ -75,6 +79,7 @@ def figure(
     table: Table,
     narrow: pd.DataFrame | None = None,
     small: bool = False,
+    aside: str = "",
 ) -> Figure:
     """Draw a chart.
 
@@ -87,10 +92,11 @@ def figure(
         table: The same numbers.
         narrow: Other data for phones, such as shorter labels.
         small: The phone's drawing is wide enough everywhere.
+        aside: What to hold in mind, below the chart.
     """
     slim = draw(chart(frame if narrow is None else narrow, NARROW), alt)
     wide = slim if small else draw(chart(frame, WIDE), alt)
-    return Figure(title, note, alt, table, wide, slim)
+    return Figure(title, note, alt, table, wide, slim, aside)
 
 
 def draw(chart: AnyChart, alt: str) -> Markup:
@@ -108,7 +114,9 @@ def draw(chart: AnyChart, alt: str) -> Markup:
             f'<svg class="chart" role="img" aria-label="{label}" viewBox="{box}" width="{width}">'
         )
 
-    return Markup(_ROOT.sub(root, svg, count=1).replace(' font-family="sans-serif"', ""))
+    svg = _ROOT.sub(root, svg, count=1).replace(' font-family="sans-serif"', "")
+    # A tenth of a pixel is enough, and half of the file.
+    return Markup(_LONG.sub(lambda place: _DECIMALS.sub(r"\1", place[0]), svg))
 
 
 def each_row(frame: pd.DataFrame) -> Iterator[Any]:

@@ -15,12 +15,16 @@ from markupsafe import Markup
 from kinsight.errors import EnvironmentProblem
 from kinsight.report.data import ReportData
 from kinsight.report.palette import DARK
-from kinsight.report.sections.audiences import audiences_section
+from kinsight.report.sections.audiences import VERDICTS, audiences_section
+from kinsight.report.sections.contents import contents_section
 from kinsight.report.sections.movement import movement_section
 from kinsight.report.sections.quality import quality_section
 from kinsight.report.sections.runs import runs_section
 from kinsight.report.sections.segments import segments_section
 from kinsight.report.sections.summary import summary_section
+
+STYLE = ("colours", "parts", "contents")
+SCRIPTS = ("theme", "contents", "find", "hints")
 
 
 def render(data: ReportData, generated_at: dt.datetime) -> str:
@@ -37,8 +41,10 @@ def render(data: ReportData, generated_at: dt.datetime) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script = _shipped("hints.js")
+    script = '"use strict";\n' + "".join(_shipped(f"scripts/{name}.js") for name in SCRIPTS)
     return environment.get_template("report.html.j2").render(
+        verdicts=VERDICTS,
+        contents=contents_section(data),
         summary=summary_section(data),
         quality=quality_section(data),
         segmentations=[
@@ -48,7 +54,7 @@ def render(data: ReportData, generated_at: dt.datetime) -> str:
         audiences=audiences_section(data),
         runs=runs_section(data),
         generated_at=f"{generated_at:%Y-%m-%d %H:%M} UTC",
-        style=Markup(_shipped("report.css") + _dark_charts()),
+        style=Markup("".join(_shipped(f"style/{name}.css") for name in STYLE) + _dark_charts()),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
@@ -79,10 +85,10 @@ def _shipped(name: str) -> str:
 
 
 def _dark_charts() -> str:
-    """Rules that swap each colour of the drawn charts for its dark counterpart."""
+    """Rules that give each colour of the drawn charts its dark counterpart."""
     rules = [
-        f'svg.chart [{what}="{light}"] {{ {what}: {dark}; }}'
+        f'svg.chart [{what}="{light}"] {{ {what}: light-dark({light}, {dark}); }}\n'
         for light, dark in DARK.items()
         for what in ("fill", "stroke")
     ]
-    return "@media screen and (prefers-color-scheme: dark) {\n" + "\n".join(rules) + "\n}\n"
+    return "".join(rules)

@@ -12,12 +12,14 @@ SOFT = "#586575"
 LINE = "#dde3ea"
 BLUE = "#0072b2"
 VERMILION = "#d55e00"
+ORANGE = "#e69f00"
+GREEN = "#009e73"
 GREY = "#7d8894"
 SLATE = "#36414e"
 
 # Okabe and Ito (2008), "Color Universal Design", without yellow, which vanishes on white paper,
 # and with slate for black.
-CATEGORIES = (BLUE, "#e69f00", "#009e73", "#cc79a7", "#56b4e9", VERMILION, SLATE)
+CATEGORIES = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9", VERMILION, SLATE)
 
 DARK = {
     PAPER: "#171d24",
@@ -28,8 +30,8 @@ DARK = {
     VERMILION: "#ee7a3a",
     GREY: "#93a0ae",
     SLATE: "#e4e9ef",
-    "#e69f00": "#f5c04a",
-    "#009e73": "#1fb387",
+    ORANGE: "#f5c04a",
+    GREEN: "#1fb387",
     "#cc79a7": "#d685b2",
     "#56b4e9": "#8fd0f5",
 }

@@ -1,8 +1,8 @@
-"""Where a sample of customers lies on the map of a segmentation."""
+"""A sample of customers of a segmentation, placed on a map."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,31 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from kinsight.columns import hash_fraction
+from kinsight.report.neighbours import Truth, arrange, truth_of, weigh
 from kinsight.report.sources import Sources, empty, only, small
+from kinsight.report.words import FEATURES
 
-MAP_USERS = 1_000
-MAP_TOKENS = 4_000
-COLUMNS = ("segment_id", "x", "y")
+MAP_USERS = 800
 
 
-def place_by_vectors(sources: Sources, members: DataFrame, model_version: str) -> pd.DataFrame:
-    """Places in the space of the encoder's vectors.
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """Where a sample of customers lies.
+
+    Attributes:
+        points: user_id, segment_id, x, y of at most ``MAP_USERS`` customers.
+        truth: How far the map can be believed; None where there are too few customers.
+        directions: axis (x or y), feature, correlation (Spearman) of readable numbers with the
+            place along the axis; strongest first.
+    """
+
+    points: pd.DataFrame
+    truth: Truth | None
+    directions: pd.DataFrame
+
+
+def place_by_vectors(sources: Sources, members: DataFrame, model_version: str) -> Places | None:
+    """Places by the encoder's vectors.
 
     Args:
         sources: Where to read.
@@ -28,33 +44,33 @@ def place_by_vectors(sources: Sources, members: DataFrame, model_version: str) -
         model_version: Encoder of the vectors.
 
     Returns:
-        segment_id, x, y of at most ``MAP_USERS`` customers; empty where there are no vectors.
+        The places; None where there are no vectors.
     """
     date = sources.as_of.date
     found = sources.newest("embeddings", as_of=date, producer={"model_version": model_version})
     if found is None:
-        return empty(*COLUMNS)
+        return None
     keys = {"as_of": date, "model_version": model_version, "interest": 0}
     vectors = only(sources.run.read(found), keys).select("user_id", "vector")
-    drawn = small(_of_sample(vectors, members).select("segment_id", "vector"))
+    drawn = small(_of_sample(vectors, members).select("user_id", "segment_id", "vector"))
     if drawn.empty:
-        return empty(*COLUMNS)
-    return _placed(drawn["segment_id"], np.stack(drawn["vector"].to_list()))
+        return None
+    return _placed(sources, members, drawn, np.stack(drawn["vector"].to_list()))
 
 
-def place_by_bags(sources: Sources, members: DataFrame) -> pd.DataFrame:
-    """Places in the space of what customers took, at the deepest level of the categories.
+def place_by_bags(sources: Sources, members: DataFrame) -> Places | None:
+    """Places by what customers took, at the deepest level of the categories.
 
     Args:
         sources: Where to read.
         members: user_id, segment_id of one segmentation, cold customers left out.
 
     Returns:
-        segment_id, x, y of at most ``MAP_USERS`` customers; empty where there are no bags.
+        The places; None where there are no bags.
     """
     bags = sources.published("user_bags")
     if bags is None:
-        return empty(*COLUMNS)
+        return None
     level = F.expr(
         "array_max(transform(filter(map_keys(bags), field -> field LIKE 'category_%'), "
         "field -> int(substring(field, 10))))"
@@ -62,12 +78,12 @@ def place_by_bags(sources: Sources, members: DataFrame) -> pd.DataFrame:
     deepest = F.max(level).over(Window.partitionBy())
     field = F.coalesce(F.concat(F.lit("category_"), deepest.cast("string")), F.lit("item"))
     bag = _of_sample(bags, members).withColumn("bag", F.col("bags")[field])
-    drawn = small(
-        bag.orderBy("place", "user_id").select("segment_id", "bag.tokens", "bag.counts")
-    ).dropna()
+    columns = ("user_id", "segment_id", "bag.tokens", "bag.counts")
+    drawn = small(bag.orderBy("place", "user_id").select(*columns)).dropna(ignore_index=True)
     if drawn.empty:
-        return empty(*COLUMNS)
-    return _placed(drawn["segment_id"], weigh(drawn["tokens"].to_list(), drawn["counts"].to_list()))
+        return None
+    weighed = weigh(drawn["tokens"].to_list(), drawn["counts"].to_list())
+    return _placed(sources, members, drawn, weighed)
 
 
 def _of_sample(rows: DataFrame, members: DataFrame) -> DataFrame:
@@ -81,64 +97,40 @@ def _of_sample(rows: DataFrame, members: DataFrame) -> DataFrame:
     return rows.join(F.broadcast(sample), "user_id").orderBy("place", "user_id")
 
 
-def weigh(
-    tokens: Sequence[npt.NDArray[np.int32]], counts: Sequence[npt.NDArray[np.float32]]
-) -> npt.NDArray[np.float64]:
-    """Bags as rows of log counts times inverse document frequency.
+def _placed(
+    sources: Sources, members: DataFrame, drawn: pd.DataFrame, vectors: npt.NDArray[Any]
+) -> Places:
+    places = arrange(vectors, drawn["segment_id"])
+    points = drawn[["user_id", "segment_id"]].assign(x=places[:, 0], y=places[:, 1])
+    features = sources.published("user_features")
+    directions = empty("axis", "feature", "correlation")
+    if features is not None:
+        names = [name for name in FEATURES if name in features.columns]
+        known = small(_of_sample(features, members).select("user_id", *names))
+        directions = directions_of(points, known)
+    return Places(points, truth_of(vectors, places, drawn["segment_id"]), directions)
+
+
+def directions_of(points: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
+    """Which readable numbers rise or fall along the axes of a map.
 
     Args:
-        tokens: Token indices of each user.
-        counts: Events with each, of the same lengths.
+        points: user_id, x, y.
+        features: user_id and one column a number.
 
     Returns:
-        Array [users, tokens]: the ``MAP_TOKENS`` tokens that most users have.
+        axis, feature, correlation (Spearman's); numbers that are the same for all are left out.
     """
-    users = np.repeat(np.arange(len(tokens)), [len(bag) for bag in tokens])
-    known, columns = np.unique(np.concatenate(tokens), return_inverse=True)
-    frequency = np.bincount(columns)
-    kept = np.argsort(-frequency, kind="stable")[:MAP_TOKENS]
-    column_of = np.full(len(known), -1)
-    column_of[kept] = np.arange(len(kept))
-    held = column_of[columns] >= 0
-    weights = np.log1p(np.concatenate(counts)) * np.log(len(tokens) / frequency)[columns]
-    matrix = np.zeros((len(tokens), len(kept)))
-    matrix[users[held], column_of[columns[held]]] = weights[held]
-    return matrix
-
-
-def _placed(segment_ids: pd.Series[str], points: npt.NDArray[Any]) -> pd.DataFrame:
-    places = discriminating_plane(points, segment_ids)
-    frame = empty(*COLUMNS)
-    frame["segment_id"], frame["x"], frame["y"] = segment_ids.to_numpy(), places[:, 0], places[:, 1]
-    return frame
-
-
-def discriminating_plane(
-    vectors: npt.NDArray[np.floating[Any]], groups: pd.Series[str]
-) -> npt.NDArray[np.float64]:
-    """Project unit vectors on the plane in which the groups' means differ most.
-
-    Plain principal components spend their two axes on what splits customers most; these spend
-    them on what splits the segments. With fewer than three groups the components are used.
-
-    Args:
-        vectors: Array [n, d].
-        groups: Group of each row, [n].
-
-    Returns:
-        Array [n, 2]; the sign of each axis is fixed by its largest loading.
-    """
-    points = np.asarray(vectors, dtype=np.float64)
-    norms = np.linalg.norm(points, axis=1, keepdims=True)
-    points = points / np.where(norms > 0, norms, 1.0)
-    points = points - points.mean(axis=0)
-    spread = points
-    if groups.nunique() > 2:
-        means = pd.DataFrame(points).groupby(groups.to_numpy()).mean()
-        weights = groups.value_counts().loc[means.index].to_numpy()
-        spread = means.to_numpy() * np.sqrt(weights)[:, None]
-    axes = np.linalg.svd(spread, full_matrices=False)[2][:2]
-    signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])
-    places = np.zeros((len(points), 2))
-    places[:, : len(axes)] = points @ (axes * signs[:, None]).T
-    return places
+    joined = points.merge(features, on="user_id")
+    ranks = joined.drop(columns=["user_id", "segment_id"], errors="ignore").rank()
+    found = [
+        {"axis": axis, "feature": name, "correlation": float(ranks[axis].corr(ranks[name]))}
+        for axis in ("x", "y")
+        for name in ranks.columns.drop(["x", "y"])
+        if ranks[name].nunique() > 1
+    ]
+    frame = pd.DataFrame(found, columns=["axis", "feature", "correlation"])
+    strength = frame["correlation"].abs().rename("strength")
+    order = strength.sort_values(ascending=False, kind="stable").index
+    ordered: pd.DataFrame = frame.loc[order].reset_index(drop=True)
+    return ordered

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from pyspark.sql import functions as F
 
-from kinsight.report.places import place_by_bags, place_by_vectors
+from kinsight.report.places import Places, place_by_bags, place_by_vectors
 from kinsight.report.sources import Sources, empty, only, small
 from kinsight.runs import Publication
 
@@ -29,7 +29,10 @@ class Segmentation:
         previous_names: Segment id to name at that date.
         movement: previous, now (segment ids; None for customers without one), users.
         lineage: Rows of ``segment_lineage``.
-        map: x, y, segment_id of a sample of customers that are not cold.
+        choices: segments, silhouette, stability, stability_std, is_chosen of each number of
+            segments that was tried, by number.
+        places: A sample of customers that are not cold on a map; None where the space in which
+            the segments were made was not published.
     """
 
     name: str
@@ -38,7 +41,8 @@ class Segmentation:
     previous_names: dict[str, str]
     movement: pd.DataFrame
     lineage: pd.DataFrame
-    map: pd.DataFrame
+    choices: pd.DataFrame
+    places: Places | None
 
     @property
     def found(self) -> list[dict[str, Any]]:
@@ -66,7 +70,8 @@ def _collect(sources: Sources, name: str) -> Segmentation:
         previous_names=_names(sources, before, name) if before else {},
         movement=_movement(sources, found, before, name),
         lineage=lineage,
-        map=_map(sources, found, name, segments),
+        choices=_choices(sources, found, name),
+        places=_places(sources, found, name, segments),
     )
 
 
@@ -89,6 +94,16 @@ def _lineage(sources: Sources, found: Publication, name: str) -> pd.DataFrame:
     rows = sources.run.read("segment_lineage", version)
     rows = only(rows, {"as_of": found.record.as_of, "segmentation": name}).select(*columns)
     return small(rows.orderBy("kind", F.desc("users_common"), "previous_id", "segment_id"))
+
+
+def _choices(sources: Sources, found: Publication, name: str) -> pd.DataFrame:
+    columns = ("segments", "silhouette", "stability", "stability_std", "is_chosen")
+    version = found.record.outputs.get("segment_choices")
+    if version is None:
+        return empty(*columns)
+    rows = sources.run.read("segment_choices", version)
+    rows = only(rows, {"as_of": found.record.as_of, "segmentation": name}).select(*columns)
+    return small(rows.orderBy("segments"))
 
 
 def _previous(sources: Sources, lineage: pd.DataFrame, name: str) -> Publication | None:
@@ -116,9 +131,9 @@ def _movement(
     return small(counts.agg(F.count("*").alias("users")).orderBy("previous", "now"))
 
 
-def _map(
+def _places(
     sources: Sources, found: Publication, name: str, segments: list[dict[str, Any]]
-) -> pd.DataFrame:
+) -> Places | None:
     """The map, in the space that the segments were made in, as their run recorded it."""
     members = sources.run.read("segment_members", found.record.outputs["segment_members"])
     keys = {"as_of": sources.as_of.date, "segmentation": name, "membership_rank": 0}

@@ -113,3 +113,8 @@ def ratio_to_base(value: float | None, base: float | None) -> float | None:
     if value is None or base is None or not base > 0 or not value >= 0:
         return None
     return value / base
+
+
+def findable(*texts: str | None) -> str:
+    """What the page's search looks through, one a line; the first is what a thing is called."""
+    return "\n".join(" ".join(text.split()) for text in texts if text)

@@ -8,23 +8,25 @@ from typing import Any
 import pandas as pd
 
 from kinsight.report import charts
+from kinsight.report.anchors import anchor
 from kinsight.report.audiences import Audience
 from kinsight.report.data import ReportData
 from kinsight.report.figures import Figure, Table, each_row, figure
-from kinsight.report.words import NONE, count, day, decimal, percent, plural, times
+from kinsight.report.sections.trust import (
+    levels_table,
+    recall_figure,
+    scorers_table,
+    similarity_figure,
+    truth_table,
+)
+from kinsight.report.words import NONE, count, day, decimal, findable, percent, plural, times
 
 MAXIMUM_DETAILED = 30
-ACTIVITY, RANDOM = "activity", "random"
 VERDICTS = {
     "strong": "strong signal",
     "fair": "fair signal",
     "weak": "weak signal",
     "none": "no signal",
-}
-LINES = {
-    "chosen": "this audience",
-    ACTIVITY: "most active customers first",
-    RANDOM: "random customers",
 }
 
 
@@ -40,6 +42,7 @@ def audiences_section(data: ReportData) -> dict[str, Any]:
 
 
 def _overview(audiences: list[Audience]) -> Table:
+    with_truth = any("truth_auc" in audience.measures for audience in audiences)
     rows = [
         [
             row["audience"],
@@ -47,11 +50,16 @@ def _overview(audiences: list[Audience]) -> Table:
             VERDICTS.get(row["verdict"] or "", NONE),
             count(row["seeds_matched"]),
             count(row["members"]),
+            decimal(measures.get("auc"), 3),
+            decimal(measures.get("activity_auc"), 3),
+            *([decimal(measures.get("truth_auc"), 3)] if with_truth else []),
             day(row["valid_until"]),
         ]
-        for row in (audience.row for audience in audiences)
+        for row, measures in ((audience.row, audience.measures) for audience in audiences)
     ]
-    columns = ["Audience", "Status", "Verdict", "#Seeds matched", "#Members", "Use until"]
+    columns = ["Audience", "Status", "Verdict", "#Seeds matched", "#Members"]
+    columns += ["#AUC", "#AUC of activity", *(["#AUC on the truth"] if with_truth else [])]
+    columns.append("Use until")
     return Table(columns, rows, "All audiences of the date")
 
 
@@ -59,6 +67,14 @@ def _detail(audience: Audience, segments: list[dict[str, Any]]) -> dict[str, Any
     row, curves = audience.row, audience.curves
     chosen = curves[curves["is_chosen"]] if len(curves) else curves
     return {
+        "anchor": anchor("audience", row["audience"]),
+        "words": findable(
+            row["audience"],
+            VERDICTS.get(row["verdict"] or "", row["status"]),
+            row["scorer"],
+            *(reason["label"] or reason["token"] for reason in row.get("reasons") or []),
+            row["verdict_text"],
+        ),
         "name": row["audience"],
         "published": row["status"] == "published",
         "refusal": (row["refusal_reason"] or "").splitlines(),
@@ -75,10 +91,12 @@ def _detail(audience: Audience, segments: list[dict[str, Any]]) -> dict[str, Any
         "facts": _facts(row),
         "scorer": row["scorer"],
         "scorer_reason": row["scorer_reason"],
-        "scorers": _scorers(row) if row["scorers"] else None,
-        "levels": _levels(row) if row["levels"] else None,
-        "curve": _curve(row["audience"], curves) if len(chosen) else None,
-        "similarity": _similarity(chosen) if _has_similarity(chosen) else None,
+        "scorers": scorers_table(row) if row["scorers"] else None,
+        "levels": levels_table(row) if row["levels"] else None,
+        "reasons": _reasons(row),
+        "truth": truth_table(row, audience.measures) if "truth_auc" in audience.measures else None,
+        "curve": recall_figure(row["audience"], curves) if len(chosen) else None,
+        "similarity": similarity_figure(chosen),
         "origin": _origin(audience, segments) if segments and len(audience.members) else None,
     }
 
@@ -97,109 +115,37 @@ def _facts(row: dict[str, Any]) -> list[tuple[str, str]]:
     return facts
 
 
-def _scorers(row: dict[str, Any]) -> Table:
-    best_first = sorted(row["scorers"], key=lambda s: -(s["auc"] or 0.0))
+def _reasons(row: dict[str, Any]) -> Figure | None:
+    """What the seeds do more than others; None where nothing is sure."""
+    reasons = row.get("reasons") or []
+    if not reasons:
+        return None
+    frame = pd.DataFrame(
+        {
+            "reason": [reason["label"] or reason["token"] for reason in reasons],
+            "lift": [reason["lift"] for reason in reasons],
+            "share": [reason["share"] for reason in reasons],
+            "base_share": [reason["base_share"] for reason in reasons],
+        }
+    ).drop_duplicates("reason")
+    first = frame.iloc[0]
     rows = [
-        [
-            f"{s['scorer']} (chosen)" if s["scorer"] == row["scorer"] else s["scorer"],
-            f"{decimal(s['auc'], 3)} ± {decimal(s['auc_std'], 3)}"
-            if s["auc_std"] is not None
-            else decimal(s["auc"], 3),
-            percent(s["recall"]),
-            times(s["lift"]),
-            decimal(s["seconds"], 1),
-        ]
-        for s in best_first
-    ]
-    at = percent(row["reference_share"]) if row["reference_share"] else "the reference size"
-    return Table(
-        ["Way of ranking", "#AUC", "#Seeds found", "#Lift", "#Seconds"],
-        rows,
-        f"All ways of ranking that were tried, measured on hidden seeds; found and lift at {at}",
-    )
-
-
-def _levels(row: dict[str, Any]) -> Table:
-    rows = [
-        [
-            level["level"],
-            percent(level["share"]),
-            count(level["reach"]),
-            percent(level["held_out_recall"]),
-            times(level["held_out_lift"]),
-            decimal(level["score_threshold"], 3),
-        ]
-        for level in row["levels"]
-    ]
-    columns = ["Level", "#Share", "#Customers", "#Hidden seeds found", "#Lift", "#Lowest score"]
-    return Table(columns, rows, "Sizes to choose from; each holds the ones above it")
-
-
-def _curve(name: str, curves: pd.DataFrame) -> Figure:
-    parts = [
-        curves[mask].assign(kind=kind, line=LINES[kind])
-        for kind, mask in (
-            ("chosen", curves["is_chosen"]),
-            (ACTIVITY, (curves["scorer"] == ACTIVITY) & ~curves["is_chosen"]),
-            (RANDOM, (curves["scorer"] == RANDOM) & ~curves["is_chosen"]),
-        )
-    ]
-    drawn = pd.concat(parts).rename(columns={"recall_low": "low", "recall_high": "high"})
-    columns = ["line", "kind", "share", "reach", "recall", "low", "high", "lift"]
-    drawn = drawn[columns].sort_values(["kind", "share"])
-    middle = drawn[drawn["kind"] == "chosen"].iloc[len(parts[0]) // 2]
-    rows = [
-        [
-            r.line,
-            percent(r.share),
-            count(r.reach),
-            percent(r.recall),
-            f"{percent(r.low)} to {percent(r.high)}",
-            times(r.lift),
-        ]
-        for r in each_row(drawn)
+        [r.reason, times(r.lift), percent(r.share), percent(r.base_share)] for r in each_row(frame)
     ]
     return figure(
-        charts.recall_curve,
-        drawn.drop(columns=["reach", "lift"]),
-        title="How far it can be trusted",
-        note="Part of the seeds was hidden and looked for again. The higher the line, the more of "
-        "them are found in a small audience. The band is the 95% interval. A line no higher than "
-        "that of the most active customers says that the seeds are merely active.",
-        alt=f"Curve of {name}: the top {percent(middle['share'])} of customers hold "
-        f"{percent(middle['recall'])} of the hidden seeds.",
+        charts.audience_reasons,
+        frame,
+        title="What the seeds do more than others",
+        note="How many times more than the customers to choose from, made smaller where few seeds "
+        "tell it. Of a thing: its share of what a customer does; of a habit: the share of "
+        "customers who have it.",
+        alt=f"Bars of {plural(len(frame), 'reason')}; first: {first['reason']}, "
+        f"{times(first['lift'])}.",
         table=Table(
-            [
-                "Order",
-                "#Share taken",
-                "#Customers",
-                "#Hidden seeds found",
-                "#95% interval",
-                "#Lift",
-            ],
+            ["Reason", "#Lift", "#Among seeds", "#Among the others"],
             rows,
-            "Hidden seeds found by size",
+            f"What sets the seeds of {row['audience']} apart",
         ),
-    )
-
-
-def _has_similarity(chosen: pd.DataFrame) -> bool:
-    return len(chosen) > 0 and bool(chosen["similarity"].notna().any())
-
-
-def _similarity(chosen: pd.DataFrame) -> Figure:
-    drawn = chosen.dropna(subset=["similarity"]).sort_values("reach")
-    first, last = drawn.iloc[0], drawn.iloc[-1]
-    rows = [[count(r.reach), percent(r.share), decimal(r.similarity)] for r in each_row(drawn)]
-    return figure(
-        charts.similarity_curve,
-        drawn[["share", "reach", "similarity"]],
-        title="Similarity by size",
-        note="How alike the customers are to the middle of the seeds, on average (1: the same "
-        "direction of taste). It usually falls as the audience grows.",
-        alt=f"Line from {decimal(first['similarity'])} at {plural(int(first['reach']), 'customer')}"
-        f" to {decimal(last['similarity'])} at {plural(int(last['reach']), 'customer')}.",
-        table=Table(["#Customers", "#Share", "#Similarity"], rows, "Similarity by size"),
     )
 
 

@@ -9,15 +9,20 @@ import numpy as np
 import pandas as pd
 
 from kinsight.report import charts
+from kinsight.report.anchors import anchor
 from kinsight.report.figures import Figure, Table, figure
+from kinsight.report.sections.choices import choice_figures
+from kinsight.report.sections.places import map_figure
 from kinsight.report.segmentation import COLD, Segmentation
 from kinsight.report.words import (
     DRAWN,
     FEATURES,
     count,
+    day,
     decimal,
     feature_label,
     feature_value,
+    findable,
     percent,
     plural,
     ratio_to_base,
@@ -33,11 +38,15 @@ def segments_section(segmentation: Segmentation) -> dict[str, Any]:
     segments = segmentation.segments
     return {
         "name": segmentation.name,
-        "count": len(segments),
+        "anchors": {
+            part: anchor(part, segmentation.name)
+            for part in ("sizes", "differences", "map", "choices")
+        },
         "sizes": _sizes(segments),
-        "map": _map(segmentation) if len(segmentation.map) else None,
+        "map": map_figure(segmentation),
+        "choices": choice_figures(segmentation),
         "heatmap": _heatmap(segments),
-        "cards": [_card(segment) for segment in segments[:MAXIMUM_CARDS]],
+        "cards": [_card(segmentation, segment) for segment in segments[:MAXIMUM_CARDS]],
         "cards_hidden": max(0, len(segments) - MAXIMUM_CARDS),
     }
 
@@ -74,44 +83,6 @@ def _sizes(segments: list[dict[str, Any]]) -> Figure:
         ),
         narrow=frame.assign(segment=_short_names(segments)),
     )
-
-
-def _map(segmentation: Segmentation) -> Figure:
-    names = {s["segment_id"]: s["name"] for s in segmentation.segments}
-    placed = segmentation.map.assign(
-        segment=segmentation.map["segment_id"].map(names),
-        short=segmentation.map["segment_id"],
-    )
-    order = {s["segment_id"]: i for i, s in enumerate(segmentation.segments)}
-    placed = placed.sort_values("segment_id", key=lambda ids: ids.map(order), kind="stable")
-    placed = placed[_is_inner(placed["x"]) & _is_inner(placed["y"])]
-    centres = placed.groupby("segment_id", sort=False).agg(
-        n=("x", "size"), x=("x", "median"), y=("y", "median")
-    )
-    rows = [
-        [names[str(name)], str(name), count(row["n"]), decimal(row["x"]), decimal(row["y"])]
-        for name, row in centres.iterrows()
-    ]
-    return figure(
-        charts.segment_map,
-        placed,
-        title="Map",
-        note=f"A sample of {plural(len(placed), 'customer')}. Points lie near each other where "
-        "customers behave alike; the label stands at the middle of a segment. The two directions "
-        "are those in which the segments differ most, so segments that overlap here may still "
-        "differ in others. The outermost points are left out.",
-        alt=f"Points of {plural(len(placed), 'customer')} in {plural(len(rows), 'segment')}.",
-        table=Table(
-            ["Segment", "Id", "#Customers drawn", "#Middle, across", "#Middle, up"],
-            rows,
-            "Where the segments lie on the map",
-        ),
-    )
-
-
-def _is_inner(places: pd.Series[float]) -> pd.Series[bool]:
-    """Whether a place lies in the middle 98%: a few far points would press all others together."""
-    return places.between(places.quantile(0.01), places.quantile(0.99))
 
 
 def _heatmap(segments: list[dict[str, Any]]) -> Figure | None:
@@ -154,9 +125,20 @@ def _heatmap(segments: list[dict[str, Any]]) -> Figure | None:
     )
 
 
-def _card(segment: dict[str, Any]) -> dict[str, Any]:
+def _card(segmentation: Segmentation, segment: dict[str, Any]) -> dict[str, Any]:
     cold = segment["segment_id"] == COLD
+    fields = ("top_categories", "top_brands", "top_items")
+    shown = [term for field in fields for term in segment[field][:TOP_TERMS] if not cold]
     return {
+        "anchor": anchor("segment", segmentation.name, segment["segment_id"]),
+        "exact_share": f"{segment['share']:.6f}",
+        "words": findable(
+            segment["name"],
+            segment["segment_id"],
+            *(term["label"] or term["token"] for term in shown),
+            segment["description"],
+        ),
+        "change": _change(segmentation, segment),
         "name": segment["name"],
         "id": segment["segment_id"],
         "parent": segment["parent_id"],
@@ -177,6 +159,20 @@ def _card(segment: dict[str, Any]) -> dict[str, Any]:
         "recall": percent(segment["rule_recall"]),
         "profile": _profile(segment),
     }
+
+
+def _change(segmentation: Segmentation, segment: dict[str, Any]) -> tuple[str, str] | None:
+    """(points of share won or lost since the last date, rise, fall or even)."""
+    moves = segmentation.movement
+    then = moves.dropna(subset=["previous"]) if len(moves) else moves
+    before = then.loc[then["previous"] == segment["segment_id"], "users"].sum() if len(then) else 0
+    if not before:
+        return None
+    points = 100 * (segment["share"] - before / then["users"].sum())
+    text = f"{points:+.1f} points since {day(segmentation.previous_as_of)}"
+    if abs(points) < 0.05:
+        return f"as large as on {day(segmentation.previous_as_of)}", "even"
+    return text.replace("-", "−"), "rise" if points > 0 else "fall"
 
 
 def _terms(segment: dict[str, Any], title: str, field: str) -> Table:

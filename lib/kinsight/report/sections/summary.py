@@ -25,17 +25,21 @@ def summary_section(data: ReportData) -> dict[str, Any]:
     }
 
 
-def _tiles(data: ReportData, published: int, refused: int) -> list[tuple[str, str, str]]:
-    """(value, name, small print), where there is something to tell."""
+def _tiles(data: ReportData, published: int, refused: int) -> list[tuple[str, str, str, str]]:
+    """(value, name, small print, id of the part that tells more), where there is one to tell."""
     users = data.quality.users
     tiles = []
     if users:
-        tiles.append((count(users["users"]), "customers", "with at least one event"))
-        tiles.append((count(users["events"]), "events", f"in {data.lookback_days} days"))
-    tiles += [(count(len(s.found)), "segments", f"in “{s.name}”") for s in data.segmentations]
+        tiles.append((count(users["users"]), "customers", "with at least one event", ""))
+        tiles.append((count(users["events"]), "events", f"in {data.lookback_days} days", "data"))
+    tiles += [
+        (count(len(s.found)), "segments", f"in “{s.name}”", "segments") for s in data.segmentations
+    ]
     if data.audiences:
-        tiles.append((count(published), "audiences", f"{refused} refused"))
-    tiles.append((count(len(data.warnings)), "warnings", "listed below" if data.warnings else ""))
+        tiles.append((count(published), "audiences", f"{refused} refused", "audiences"))
+    warnings = len(data.warnings)
+    told = ("of the runs", "warnings") if warnings else ("", "")
+    tiles.append((count(warnings), "warnings", *told))
     return tiles
 
 

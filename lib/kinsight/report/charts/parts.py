@@ -102,6 +102,12 @@ def colours(number: int) -> list[str]:
     return [CATEGORIES[i % len(CATEGORIES)] for i in range(number)]
 
 
+def shapes(number: int) -> list[str]:
+    """Shapes of so many categories: one a round of the colours."""
+    known = ("circle", "triangle-up", "square", "diamond", "cross")
+    return [known[i // len(CATEGORIES) % len(known)] for i in range(number)]
+
+
 def finish(chart: AnyChart, width: int, height: int | None = None) -> AnyChart:
     """Size and theme; discrete axes take their height from the number of rows."""
     finished: AnyChart = chart.properties(
