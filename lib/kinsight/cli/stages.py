@@ -79,6 +79,9 @@ def train(
     config: ConfigOption = DEFAULT_CONFIG,
     as_of: AsOfOption = "",
     latest_input: LatestOption = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew, not where a killed training was.")
+    ] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Train an encoder on the sequences of a date."""
@@ -86,7 +89,7 @@ def train(
     def stage(workspace: Workspace, date: AsOf) -> list[StageSummary]:
         from kinsight.train.job import run_train
 
-        return [run_train(workspace, date, latest_input=latest_input)]
+        return [run_train(workspace, date, latest_input=latest_input, restart=restart)]
 
     _run(config, as_of, quiet, stage)
 
