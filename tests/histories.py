@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import torch
 
+from kinsight.encoders.base import Encoder
+from kinsight.encoders.batch import Batch
 from kinsight.encoders.histories import COLUMNS, Histories
+from kinsight.objectives.base import Objective, TrainingSet
 
 SIZES = {"item": 30, "event_type": 4, "category": 8, "brand": 6, "price": 7}
 DAY = 86_400
@@ -40,3 +46,31 @@ def from_items(users: Sequence[Sequence[tuple[int, int]]]) -> Histories:
     columns["item"] = np.array([item for item, _ in events], dtype=np.int32)
     columns["seconds"] = np.array([day * DAY for _, day in events], dtype=np.int64)
     return Histories(columns, np.array([len(user) for user in users], dtype=np.int64))
+
+
+def training_set(**known: Any) -> TrainingSet:
+    """What training knows of random histories, with whatever a test says otherwise."""
+    facts: dict[str, Any] = {
+        "item_frequency": torch.tensor([0.0, 0.0, *[1.0] * (SIZES["item"] - 2)]).double(),
+        "users": 10,
+        "users_with_order": 10,
+        "longest": 20,
+        "batch_tokens": 8_192,
+        "type_frequency": torch.tensor([0.0, 0.0, 3.0, 1.0]).double(),
+        "purchase": 3,
+    }
+    return TrainingSet(**(facts | known))
+
+
+def train(encoder: Encoder, objective: Objective, histories: Histories, steps: int) -> None:
+    """Some steps on random batches of 64 users."""
+    optimiser = torch.optim.AdamW([*encoder.parameters(), *objective.parameters()], lr=5e-3)
+    draws = torch.Generator().manual_seed(1)
+    rng = np.random.default_rng(1)
+    encoder.train()
+    for _ in itertools.repeat(None, steps):
+        users = rng.choice(len(histories), 64)
+        loss = objective(encoder, Batch.of(histories.take(users)), draws).mean
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
@@ -13,21 +11,19 @@ from hypothesis import strategies as st
 from kinsight.config import ObjectiveConfig
 from kinsight.encoders.base import Encoder
 from kinsight.encoders.batch import Batch
-from kinsight.encoders.histories import Histories
 from kinsight.encoders.registry import build_encoder
 from kinsight.errors import ConfigError, RefusedError
-from kinsight.objectives.base import Objective, TrainingSet
-from kinsight.objectives.next_item import next_places, split_at_random_time
+from kinsight.objectives.base import Objective
+from kinsight.objectives.next_events import next_places, split_at_random_time
 from kinsight.objectives.ranking import next_item_measures, split_latest
 from kinsight.objectives.registry import build_objectives
-from tests.histories import SIZES, from_items, random_histories
+from tests.histories import SIZES, from_items, random_histories, train, training_set
 
 SMALL = {"width": 16, "dropout": 0.0}
-FREQUENCY = torch.tensor([0.0, 0.0, *[1.0] * 28], dtype=torch.float64)
 
 
 def next_item(encoder: Encoder, **options: object) -> Objective:
-    data = TrainingSet(FREQUENCY, users=10, users_with_order=10)
+    data = training_set()
     [(_, objective)] = build_objectives(
         [ObjectiveConfig(name="next_item", **options)], encoder, data
     )
@@ -147,7 +143,7 @@ def test_the_sampled_loss_estimates_the_full_one() -> None:
 
 def test_a_catalogue_of_one_item_is_refused_with_a_way_out() -> None:
     encoder = build_encoder("transformer", SMALL, SIZES, seed=1)
-    one = TrainingSet(torch.tensor([0.0, 0.0, 9.0]), users=10, users_with_order=10)
+    one = training_set(item_frequency=torch.tensor([0.0, 0.0, 9.0]))
     with pytest.raises(RefusedError, match="name: random"):
         build_objectives([ObjectiveConfig(name="next_item")], encoder, one)
 
@@ -156,13 +152,13 @@ def test_events_of_one_single_time_are_refused() -> None:
     encoder = build_encoder("transformer", SMALL, SIZES, seed=1)
     with pytest.raises(RefusedError, match="bear one time"):
         build_objectives(
-            [ObjectiveConfig(name="next_item")], encoder, TrainingSet(FREQUENCY, 10, 0)
+            [ObjectiveConfig(name="next_item")], encoder, training_set(users_with_order=0)
         )
 
 
 def test_unknown_objectives_and_options_are_named() -> None:
     encoder = build_encoder("transformer", SMALL, SIZES, seed=1)
-    data = TrainingSet(FREQUENCY, 10, 10)
+    data = training_set()
     with pytest.raises(ConfigError, match="did you mean `next_item`"):
         build_objectives([ObjectiveConfig(name="next_items")], encoder, data)
     with pytest.raises(ConfigError, match="did you mean `negatives`"):
@@ -193,16 +189,3 @@ def test_measures_count_hits_among_distinct_items_of_the_latest_time() -> None:
         "popularity_recall_10": 0.5,
         "ranked_users": 2.0,
     }
-
-
-def train(encoder: Encoder, objective: Objective, histories: Histories, steps: int) -> None:
-    optimiser = torch.optim.AdamW([*encoder.parameters(), *objective.parameters()], lr=5e-3)
-    draws = torch.Generator().manual_seed(1)
-    rng = np.random.default_rng(1)
-    encoder.train()
-    for _ in itertools.repeat(None, steps):
-        users = rng.choice(len(histories), 64)
-        loss = objective(encoder, Batch.of(histories.take(users)), draws).mean
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()

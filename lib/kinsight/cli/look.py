@@ -139,14 +139,11 @@ def one_run(
 @settings.command("check", epilog=example("config check -c shop.yaml"))
 def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Check a configuration, its encoder, objectives and audience files, without Spark."""
-    from kinsight.encoders.registry import encoder_options
     from kinsight.expand.definition import load_audiences
-    from kinsight.objectives.registry import objective_options
+    from kinsight.objectives.registry import check_choices
 
     found = load_config(config)
-    encoder_options(found.train.encoder.name, found.train.encoder.options)
-    for objective in found.train.objective:
-        objective_options(objective)
+    check_choices(found.train)
     audiences = load_audiences(found.expand) if found.expand.folder else []
     sources = [source.name for source in found.ingest.sources()]
     console = screen()

@@ -46,7 +46,6 @@ DryRunOption = Annotated[
 Stage = Callable[[Workspace, AsOf], Iterable[StageSummary]]
 
 DATED = {
-    "train": "Train an encoder on the sequences of a date.",
     "embed": "Turn the sequences of a date into one vector a user, in the executors.",
     "segment": "Group the users of a date into named segments with stable ids.",
     "expand": "Expand every seed list of the audience folder to the users most like it.",
@@ -96,6 +95,30 @@ def sequence(
 
     if dry_run:
         _plan(config, as_of, quiet, ["sequence"], latest_input)
+    else:
+        _run(config, as_of, quiet, stage)
+
+
+@app.command(epilog=example("train -c shop.yaml --as-of 2017-10-30"))
+def train(
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_of: AsOfOption = "",
+    latest_input: LatestOption = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew, not where a killed training was.")
+    ] = False,
+    dry_run: DryRunOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Train an encoder on the sequences of a date."""
+
+    def stage(workspace: Workspace, date: AsOf) -> list[StageSummary]:
+        from kinsight.train.job import run_train
+
+        return [run_train(workspace, date, latest_input=latest_input, restart=restart)]
+
+    if dry_run:
+        _plan(config, as_of, quiet, ["train"], latest_input)
     else:
         _run(config, as_of, quiet, stage)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
 from kinsight.config import Settings
 from kinsight.encoders.batch import Batch
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix  # fitting needs it, executors do not
 
 VocabularySizes = Mapping[str, int]
 """Rows of the embedding table of item, event_type, category, brand and price: the largest index
@@ -84,3 +87,29 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def item_vectors(self) -> Tensor:
         """One vector an item index, [items, D], float32; the input table of the encoder."""
+
+
+class FittedEncoder(Encoder):
+    """An encoder whose item vectors come from counts instead of gradients, and then stay frozen.
+
+    Attributes:
+        fitting_users: Users that ``fit_items`` is given at most.
+    """
+
+    learns: ClassVar[bool] = False
+    fitting_users: int
+
+    @abstractmethod
+    def fit_items(self, bags: csr_matrix, seed: int) -> dict[str, float]:
+        """Put the item vectors in their place.
+
+        Args:
+            bags: Events of each user with each item index, [users, items].
+            seed: Seed of random draws.
+
+        Returns:
+            Measures of the fit.
+
+        Raises:
+            RefusedError: If the bags tell nothing about items.
+        """

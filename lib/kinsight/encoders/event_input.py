@@ -26,6 +26,16 @@ INITIAL_SPREAD = 0.05
 that of a uniform guess."""
 
 
+def check_fields(fields: Sequence[Field]) -> None:
+    """Refuse a choice of fields without the item, or with one of them twice.
+
+    Raises:
+        ValueError: For pydantic, which adds where it stands.
+    """
+    if "item" not in fields or len(set(fields)) < len(fields):
+        raise ValueError("`fields` must hold `item`, and each field once")
+
+
 class EventInput(nn.Module):
     """Sums the embeddings of an event's fields.
 

@@ -11,10 +11,14 @@ import torch
 
 from kinsight.config import Settings, parse_settings
 from kinsight.encoders.base import Encoder, VocabularySizes
+from kinsight.encoders.content_mean import ContentMean
+from kinsight.encoders.gru import Gru
 from kinsight.encoders.transformer import RandomTransformer, Transformer
 from kinsight.errors import ConfigError
 
 ENCODERS: Mapping[str, type[Encoder]] = {
+    "content_mean": ContentMean,
+    "gru": Gru,
     "random": RandomTransformer,
     "transformer": Transformer,
 }

@@ -23,7 +23,7 @@ from typing_extensions import Self
 from kinsight.config import Settings
 from kinsight.encoders.base import Encoder, EncoderState, VocabularySizes
 from kinsight.encoders.batch import Batch
-from kinsight.encoders.event_input import FIELDS, EventInput, Field
+from kinsight.encoders.event_input import FIELDS, EventInput, Field, check_fields
 from kinsight.encoders.pooling import Pool, Pooling
 
 
@@ -43,8 +43,7 @@ class TransformerOptions(Settings):
     def _consistent(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"`width` {self.width} is not a multiple of `heads` {self.heads}")
-        if "item" not in self.fields or len(set(self.fields)) < len(self.fields):
-            raise ValueError("`fields` must hold `item`, and each field once")
+        check_fields(self.fields)
         return self
 
 

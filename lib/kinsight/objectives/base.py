@@ -24,11 +24,19 @@ class TrainingSet:
             rows of padding and unknown are zero.
         users: Users to train on.
         users_with_order: Those of them whose events bear at least two distinct times.
+        longest: Events of the longest history.
+        batch_tokens: Events a batch, padding included.
+        type_frequency: As item_frequency, of event types, [types].
+        purchase: Index of the event type purchase, where there is one.
     """
 
     item_frequency: Tensor
     users: int
     users_with_order: int
+    longest: int
+    batch_tokens: int
+    type_frequency: Tensor
+    purchase: int | None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""How often the next items stand among the first ten of the ranked catalogue."""
+"""How often what comes next stands among the first ten of the ranked catalogue."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -11,12 +11,19 @@ from torch import Tensor
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.event_input import UNKNOWN
 from kinsight.encoders.histories import Histories, IntArray, cut_by_tokens, ranges
+from kinsight.objectives.base import TrainingSet
 
 AT = 10
+SCORES_AT_MOST = 2**24
+"""Scores in memory at once (64 MiB of float32, several times over with gradients): where targets
+times candidates would exceed it, fewer targets are taken."""
+
+Split = tuple[Histories, Histories]
+Score = Callable[[Batch], Tensor]
 
 
 def next_item_measures(
-    score: Callable[[Batch], Tensor], frequency: Tensor, held_out: Histories, tokens: int
+    score: Score, frequency: Tensor, held_out: Histories, tokens: int
 ) -> dict[str, float]:
     """Measure predictions of the items at each user's latest time from all that came before.
 
@@ -34,48 +41,133 @@ def next_item_measures(
         ``recall_10`` (mean share of the next time's distinct items among the ten), both also as
         ``popularity_…``, and ``ranked_users``; nothing where no history can be split.
     """
-    past, following = split_latest(held_out)
-    items = len(frequency)
-    order = np.argsort(past.length, kind="stable")
-    past, following = past.take(order), following.take(order)
-    popular = frequency.topk(min(AT, items)).indices[None]
-    rows = []
-    for part in cut_by_tokens(past.length, tokens):
-        users = np.arange(part.start, part.stop)
-        scores = score(Batch.of(past.take(users)))
-        scores[:, : UNKNOWN + 1] = -torch.inf
-        best = scores.topk(min(AT, items), dim=1).indices
-        truth = torch.from_numpy(following.take(users).padded("item").astype("int64"))
-        truth = torch.where(truth < items, truth, UNKNOWN)
-        rows.append(torch.cat([_hits(best, truth), _hits(popular, truth)], dim=1))
-    counted = torch.cat(rows) if rows else torch.zeros(0, 6)
-    counted = counted[counted[:, 2] > 0]
-    if not len(counted):
+    popular = _most_frequent(frequency)
+    rivals = {"popularity": lambda _: popular}
+    hits, users = _hits_of_all(score, rivals, len(frequency), split_latest(held_out), tokens)
+    if not users:
         return {}
-    hit, recall, _, popular_hit, popular_recall, _ = counted.mean(0).tolist()
     return {
-        f"hit_rate_{AT}": hit,
-        f"recall_{AT}": recall,
-        f"popularity_hit_rate_{AT}": popular_hit,
-        f"popularity_recall_{AT}": popular_recall,
-        "ranked_users": float(len(counted)),
+        f"hit_rate_{AT}": hits["model"][0],
+        f"recall_{AT}": hits["model"][1],
+        f"popularity_hit_rate_{AT}": hits["popularity"][0],
+        f"popularity_recall_{AT}": hits["popularity"][1],
+        "ranked_users": float(users),
     }
 
 
-def split_latest(histories: Histories) -> tuple[Histories, Histories]:
-    """Split histories before their latest distinct time; users with one time are left out.
+def next_purchase_measures(
+    score: Score, data: TrainingSet, held_out: Histories, tokens: int
+) -> dict[str, float]:
+    """Measure predictions of the items of each user's latest purchase from all that came before.
+
+    Beside the model stand popularity, and the ten items that the user met last, which is hard to
+    beat where people buy what they have just looked at.
+
+    Args:
+        score: As for ``next_item_measures``.
+        data: Frequencies of items and the index of purchases.
+        held_out: As for ``next_item_measures``.
+        tokens: As for ``next_item_measures``.
+
+    Returns:
+        ``purchase_hit_rate_10``, the same of ``purchase_popularity_…`` and ``purchase_recent_…``,
+        and ``purchase_users``; nothing where purchases are the only type of event or missing.
+    """
+    if data.purchase is None or int((data.type_frequency > 0).sum()) < 2:
+        return {}
+    popular = _most_frequent(data.item_frequency)
+    rivals = {"popularity": lambda _: popular, "recent": latest_items}
+    split = split_latest(held_out, data.purchase)
+    hits, users = _hits_of_all(score, rivals, len(data.item_frequency), split, tokens)
+    if not users:
+        return {}
+    return {
+        f"purchase_hit_rate_{AT}": hits["model"][0],
+        f"purchase_popularity_hit_rate_{AT}": hits["popularity"][0],
+        f"purchase_recent_hit_rate_{AT}": hits["recent"][0],
+        "purchase_users": float(users),
+    }
+
+
+def split_latest(histories: Histories, event_type: int | None = None) -> Split:
+    """Split histories before their latest distinct time; users with nothing before are left out.
+
+    Args:
+        histories: N users.
+        event_type: Take the latest time with an event of this type, and only such events of it.
 
     Returns:
         The events before it and the events at it, of the same users in the same order.
     """
     seconds, start, length = histories.columns["seconds"], histories.start, histories.length
-    latest = np.repeat(seconds[start + length - 1], length)
+    counts = np.ones(len(seconds), dtype=np.bool_)
+    if event_type is not None:
+        counts = histories.columns["event_type"] == event_type
+    earliest = np.iinfo(np.int64).min
+    latest = np.maximum.reduceat(np.where(counts, seconds, earliest), start)
+    latest = np.repeat(latest, length)
     before: IntArray = np.add.reduceat((seconds < latest).astype(np.int64), start)
+    at = counts & (seconds == latest)
     users = np.flatnonzero(before)
-    past = histories.head(before).take(users)
-    places = ranges((start + before)[users], (length - before)[users])
-    following = {name: values[places] for name, values in histories.columns.items()}
-    return past, Histories(following, (length - before)[users])
+    taken = at & np.repeat(before > 0, length)
+    following = {name: values[taken] for name, values in histories.columns.items()}
+    size: IntArray = np.add.reduceat(at.astype(np.int64), start)
+    return histories.head(before).take(users), Histories(following, size[users])
+
+
+def latest_items(past: Histories) -> Tensor:
+    """The last distinct known items of each user, the latest first, [users, 10]; -1 to fill."""
+    out = np.full((len(past), AT), -1)
+    items = past.columns["item"]
+    for user, (start, length) in enumerate(zip(past.start, past.length, strict=True)):
+        known = items[ranges(start[None], length[None])][::-1]
+        distinct = list(dict.fromkeys(known[known > UNKNOWN].tolist()))[:AT]
+        out[user, : len(distinct)] = distinct
+    return torch.from_numpy(out)
+
+
+def _hits_of_all(
+    score: Score,
+    rivals: Mapping[str, Callable[[Histories], Tensor]],
+    items: int,
+    split: Split,
+    tokens: int,
+) -> tuple[dict[str, tuple[float, float]], int]:
+    """Hit rate and recall of the model and of its rivals, and the number of users.
+
+    Args:
+        score: A batch of histories to scores, [B, items].
+        rivals: Name to a function from histories to ranked items, [B or 1, k].
+        items: Size of the catalogue.
+        split: Histories and what followed.
+        tokens: Events a batch, padding included.
+    """
+    past, following = split
+    order = np.argsort(past.length, kind="stable")
+    past, following = past.take(order), following.take(order)
+    most = max(1, SCORES_AT_MOST // items)
+    names = ["model", *rivals]
+    rows = []
+    for part in cut_by_tokens(past.length, tokens):
+        for begin in range(part.start, part.stop, most):
+            users = np.arange(begin, min(begin + most, part.stop))
+            batch = past.take(users)
+            scores = score(Batch.of(batch))
+            scores[:, : UNKNOWN + 1] = -torch.inf
+            best = [scores.topk(min(AT, items), dim=1).indices]
+            best += [rank(batch) for rank in rivals.values()]
+            truth = torch.from_numpy(following.take(users).padded("item").astype("int64"))
+            truth = torch.where(truth < items, truth, UNKNOWN)
+            rows.append(torch.stack([_hits(ranked, truth) for ranked in best], dim=1))
+    counted = torch.cat(rows) if rows else torch.zeros(0, len(names), 3)
+    counted = counted[counted[:, 0, 2] > 0]
+    means = counted.mean(0).tolist()
+    hits = {name: (hit, recall) for name, (hit, recall, _) in zip(names, means, strict=True)}
+    return hits, len(counted)
+
+
+def _most_frequent(frequency: Tensor) -> Tensor:
+    return frequency.topk(min(AT, len(frequency))).indices[None]
 
 
 def _hits(best: Tensor, truth: Tensor) -> Tensor:

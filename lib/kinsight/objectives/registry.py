@@ -6,13 +6,20 @@ import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kinsight.config import ObjectiveConfig, Settings, parse_settings
+from kinsight.config import ObjectiveConfig, Settings, TrainConfig, parse_settings
 from kinsight.encoders.base import Encoder
+from kinsight.encoders.registry import ENCODERS, encoder_options, encoder_type
 from kinsight.errors import ConfigError
 from kinsight.objectives.base import Objective, TrainingSet
+from kinsight.objectives.contrastive_views import ContrastiveViews
 from kinsight.objectives.next_item import NextItem
+from kinsight.objectives.type_then_item import TypeThenItem
 
-OBJECTIVES: Mapping[str, type[Objective]] = {"next_item": NextItem}
+OBJECTIVES: Mapping[str, type[Objective]] = {
+    "contrastive_views": ContrastiveViews,
+    "next_item": NextItem,
+    "type_then_item": TypeThenItem,
+}
 
 
 def objective_type(name: str) -> type[Objective]:
@@ -40,6 +47,46 @@ def objective_options(config: ObjectiveConfig) -> Settings:
     """
     known = objective_type(config.name).options_type
     return parse_settings(known, config.options, Path("train.objective"))
+
+
+def check_choices(config: TrainConfig) -> Settings:
+    """Check an encoder and its objectives before any work.
+
+    Returns:
+        The encoder's options with its defaults.
+
+    Raises:
+        ConfigError: If a name or an option is wrong, or they do not go together.
+    """
+    encoder = config.encoder.name
+    options = encoder_options(encoder, config.encoder.options)
+    for objective in config.objective:
+        objective_options(objective)
+    names = [objective.name for objective in config.objective]
+    if len(set(names)) < len(names):
+        raise ConfigError(
+            "An objective is named twice.",
+            expected="each objective once in train.objective, with its weight",
+            found=", ".join(names),
+            to_do="leave one of them out",
+        )
+    if encoder_type(encoder).learns and not names:
+        raise ConfigError(
+            "Nothing says what the encoder is trained for.",
+            expected="at least one entry in train.objective",
+            found="an empty list",
+            to_do="add `objective: [{name: next_item}]`, or use `encoder: {name: random}`",
+        )
+    # The default objective is no wish of the reader's; it is passed over in silence.
+    if not encoder_type(encoder).learns and names and "objective" in config.model_fields_set:
+        raise ConfigError(
+            f"Encoder {encoder} is not trained, so an objective is of no use to it.",
+            expected=f"train.objective left out beside `encoder: {{name: {encoder}}}`",
+            found=", ".join(names),
+            to_do="take train.objective away, or choose one of: "
+            + ", ".join(sorted(n for n, kind in ENCODERS.items() if kind.learns)),
+        )
+    return options
 
 
 def build_objectives(

@@ -2,63 +2,40 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import hashlib
 import json
+import os
 
 import numpy as np
 import torch
 from pyspark.sql import functions as F
 
+import kinsight
 from kinsight.config import TrainConfig
 from kinsight.dates import AsOf
 from kinsight.encoders.artifact import Artifact
-from kinsight.encoders.base import Encoder
-from kinsight.encoders.registry import build_encoder, encoder_options, encoder_type
-from kinsight.errors import ConfigError, EnvironmentProblem, RefusedError
+from kinsight.errors import EnvironmentProblem
 from kinsight.models import Model, list_models, model_folder
-from kinsight.objectives.base import TrainingSet
-from kinsight.objectives.registry import build_objectives, objective_options
-from kinsight.progress import Progress
+from kinsight.objectives.registry import check_choices
 from kinsight.runs import StageRun, StageSummary
 from kinsight.tables import KeyValue, key_predicate, table_schema
-from kinsight.train.loader import SequenceLoader, Survey
-from kinsight.train.loop import fit, repeatable
+from kinsight.train.checkpoint import FOLDER, Checkpoints
+from kinsight.train.loader import SequenceLoader
+from kinsight.train.training import Vocabulary, train_encoder
 from kinsight.workspace import Workspace
 
 
-@dataclasses.dataclass(frozen=True)
-class Vocabulary:
-    """What training needs of a vocabulary version; its size is bounded by the configuration.
-
-    Attributes:
-        version: Its name.
-        sizes: Rows of the embedding tables.
-        item_frequency: Events with each item index, [items], float64.
-    """
-
-    version: str
-    sizes: dict[str, int]
-    item_frequency: torch.Tensor
-
-
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """An encoder and how it came about; measures without run times are equal on a re-run."""
-
-    encoder: Encoder
-    measures: dict[str, float]
-    times: dict[str, float]
-
-
-def run_train(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False) -> StageSummary:
+def run_train(
+    workspace: Workspace, as_of: AsOf, *, latest_input: bool = False, restart: bool = False
+) -> StageSummary:
     """Train one encoder on the sequences of a date and publish it in `models`.
 
     Args:
         workspace: Session, configuration and tables.
         as_of: The date whose sequences are learned from.
         latest_input: Read the newest sequences of the date even if an earlier run read others.
+        restart: Begin anew even where a run that did not end left a checkpoint.
 
     Raises:
         ConfigError: If the encoder, an objective or the artifact root is wrong.
@@ -66,8 +43,9 @@ def run_train(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False) 
         IntegrityError: If the files hold other rows than their footers say.
     """
     config = workspace.config.train
-    options = _check(config)
-    model_folder(workspace.config.tables, "any")  # refuses a root that cannot be written
+    options = check_choices(config).model_dump(mode="json")
+    # Refuses a root that cannot be written.
+    root = model_folder(workspace.config.tables, FOLDER)
     with workspace.run("train", as_of, config, latest_input) as run:
         published = run.require("sequences", as_of=as_of.date, made_by="sequence")
         name = published.record.producer["vocabulary_version"][0]
@@ -91,7 +69,11 @@ def run_train(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False) 
             "users_held_out": len(survey.held_out),
             "users_too_short": survey.short,
         }
-        trained = train_encoder(config, vocabulary, loader, survey, workspace.progress)
+        identity = training_identity(config, as_of, name, survey.fingerprint)
+        checkpoints = Checkpoints(root, identity, workspace.progress)
+        if restart:
+            checkpoints.remove()
+        trained = train_encoder(config, vocabulary, loader, survey, workspace.progress, checkpoints)
         artifact = Artifact.of(
             trained.encoder, config.encoder.name, options, name, vocabulary.sizes
         )
@@ -117,7 +99,7 @@ def run_train(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False) 
             "vocabulary_version": name,
             "dimension": artifact.dimension,
             "parameters": sum(p.numel() for p in trained.encoder.parameters()),
-            "users_trained": survey.users if learns else 0,
+            "users_trained": trained.users,
             "users_held_out": len(survey.held_out),
             "training_table_version": run.inputs["sequences"],
             "metrics": trained.measures,
@@ -135,7 +117,10 @@ def run_train(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False) 
         run.producer = {"model_version": [version], "vocabulary_version": [name]}
         run.metrics |= trained.measures | trained.times
         _warn_if_weak(run)
-        return run.summary()
+        summary = run.summary()
+    # Only now is the run in the log; killed before, it is trained no second time.
+    checkpoints.remove()
+    return summary
 
 
 def usable_model(workspace: Workspace, as_of: AsOf) -> Model | None:
@@ -162,42 +147,6 @@ def newest_model(workspace: Workspace, as_of: AsOf) -> Model | None:
     return next(usable, None)
 
 
-def train_encoder(
-    config: TrainConfig,
-    vocabulary: Vocabulary,
-    loader: SequenceLoader,
-    survey: Survey,
-    progress: Progress,
-) -> Trained:
-    """Build an encoder and, if it learns, train it and measure it on held-out users.
-
-    Raises:
-        RefusedError: If there is too little to learn from.
-    """
-    with repeatable(config.seed, config.threads):
-        encoder = build_encoder(
-            config.encoder.name, config.encoder.options, vocabulary.sizes, config.seed
-        )
-        if not encoder.learns:
-            return Trained(encoder, {"epochs": 0.0}, {})
-        _require_users(survey, config)
-        data = TrainingSet(vocabulary.item_frequency, survey.users, survey.users_with_order)
-        objectives = build_objectives(config.objective, encoder, data)
-        found = fit(
-            encoder, objectives, loader.batches, survey.users, survey.held_out, config, progress
-        )
-        measures = {
-            "held_out_loss": found.held_out_loss,
-            "epochs": float(found.epochs),
-            "best_epoch": float(found.best_epoch),
-        }
-        with torch.inference_mode():
-            for _, objective in objectives:
-                measures |= objective.measures(encoder, survey.held_out, config.batch_tokens)
-        times = {"seconds": found.seconds, "users_per_second": found.users_per_second}
-        return Trained(encoder, measures, times)
-
-
 def read_vocabulary(run: StageRun, version: str) -> Vocabulary:
     """Sizes and item frequencies of a vocabulary version."""
     key = {"vocabulary_version": version}
@@ -209,45 +158,39 @@ def read_vocabulary(run: StageRun, version: str) -> Vocabulary:
     found = {row["field"]: row["largest"] + 1 for row in largest}
     fields = ("item", "event_type", "category", "brand", "price")
     sizes = {name: found.get(name, 2) for name in fields}
-    items = tokens.where("field = 'item'").select("index", "frequency").toPandas()
-    frequency = np.zeros(sizes["item"])
-    frequency[items["index"].to_numpy()] = items["frequency"].to_numpy()
-    return Vocabulary(version, sizes, torch.from_numpy(frequency))
+    frequency = {}
+    for name in ("item", "event_type"):
+        counts = tokens.where(F.col("field") == name).select("index", "frequency").toPandas()
+        frequency[name] = np.zeros(sizes[name])
+        frequency[name][counts["index"].to_numpy()] = counts["frequency"].to_numpy()
+    purchase = tokens.where("field = 'event_type' AND token = 'purchase'").select("index").first()
+    return Vocabulary(
+        version,
+        sizes,
+        item_frequency=torch.from_numpy(frequency["item"]),
+        type_frequency=torch.from_numpy(frequency["event_type"]),
+        purchase=None if purchase is None else purchase["index"],
+    )
 
 
-def _check(config: TrainConfig) -> dict[str, object]:
-    """The encoder's options with its defaults; names and options are checked before any work."""
-    options = encoder_options(config.encoder.name, config.encoder.options)
-    if encoder_type(config.encoder.name).learns and not config.objective:
-        raise ConfigError(
-            "Nothing says what the encoder is trained for.",
-            expected="at least one entry in train.objective",
-            found="an empty list",
-            to_do="add `objective: [{name: next_item}]`, or use `encoder: {name: random}`",
-        )
-    for objective in config.objective:
-        objective_options(objective)
-    return options.model_dump(mode="json")
+def training_identity(
+    config: TrainConfig, as_of: AsOf, vocabulary_version: str, fingerprint: str
+) -> dict[str, str]:
+    """Everything that decides the weights: a checkpoint of another training is never taken up.
 
-
-def _require_users(survey: Survey, config: TrainConfig) -> None:
-    trainable = survey.users + len(survey.held_out)
-    other = "or use `train.encoder: {name: random}`, which needs no training"
-    if trainable < config.minimum_users:
-        raise RefusedError(
-            "There are too few users to train an encoder.",
-            expected=f"at least {config.minimum_users} users with {config.minimum_length} or more "
-            "events (train.minimum_users, train.minimum_length)",
-            found=f"{trainable}, and {survey.short} with shorter histories",
-            to_do=f"bring more data, lower these settings, {other}",
-        )
-    if not survey.users or not len(survey.held_out):
-        raise RefusedError(
-            "The split leaves nobody to train on, or nobody to check on.",
-            expected="users on both sides of train.holdout_share",
-            found=f"{survey.users} to train on, {len(survey.held_out)} held out",
-            to_do=f"change train.holdout_share, {other}",
-        )
+    Threads are among it, for their number decides the order of sums. The sequences stand by their
+    content and not by their Delta version: what `kinsight run` writes again after it was killed has
+    another version and the same rows.
+    """
+    return {
+        "config_hash": config.stable_hash(),
+        "as_of": as_of.date.isoformat(),
+        "vocabulary_version": vocabulary_version,
+        "sequences": fingerprint,
+        "threads": str(config.threads or os.cpu_count() or 1),
+        "kinsight": kinsight.__version__,
+        "torch": torch.__version__,
+    }
 
 
 def _model_version(config: TrainConfig, as_of: AsOf, artifact: Artifact) -> str:

@@ -7,6 +7,7 @@ shuffle buffer, one batch. None grows with the table.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,9 @@ SHUFFLE_USERS = 8_192
 """Users mixed before they are cut into batches."""
 HELD_OUT_USERS = 10_000
 """Held-out users at most; they stay in memory."""
+DRAWS = 2**31
+"""A user's draw is a whole number below this, by a hash of the id; those below the held-out share
+of it are held out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +48,17 @@ class Survey:
         users: Users to train on.
         users_with_order: Those of them whose events bear at least two distinct times.
         short: Users whose histories are too short.
+        longest: Events of the longest history.
+        fingerprint: Digest of all long enough histories in the order of the files: equal ones give
+            equal batches.
         held_out: Histories kept aside.
     """
 
     users: int
     users_with_order: int
     short: int
+    longest: int
+    fingerprint: str
     held_out: Histories
 
 
@@ -90,16 +99,36 @@ class SequenceLoader:
         Raises:
             IntegrityError: If petastorm gives another number of rows than the footers.
         """
-        users = ordered = 0
+        users = ordered = longest = 0
+        digest = hashlib.sha256()
         kept: list[Histories] = []
-        for histories, held_out in self._row_groups(epoch=0):
+        for histories, draw in self._row_groups(epoch=0):
+            for values in (draw, *histories.columns.values(), histories.length):
+                digest.update(np.asarray(values).tobytes())
+            longest = max(longest, int(histories.length.max(initial=0)))
+            held_out = self._held_out(draw)
             kept.append(histories.take(np.flatnonzero(held_out)))
             training = histories.take(np.flatnonzero(~held_out))
             seconds, start = training.columns["seconds"], training.start
             users += len(training)
             ordered += int((seconds[start + training.length - 1] > seconds[start]).sum())
         held = Histories.concatenate(kept)
-        return Survey(users, ordered, self.rows - users - len(held), held)
+        short = self.rows - users - len(held)
+        return Survey(users, ordered, short, longest, digest.hexdigest(), held)
+
+    def sample(self, users: int) -> Iterator[Histories]:
+        """Training users by a hash of their ids, in the order of the files: one pass.
+
+        Args:
+            users: About so many at most.
+
+        Raises:
+            IntegrityError: If petastorm gives another number of rows than the footers.
+        """
+        share = self.held_out_share + (1 - self.held_out_share) * min(1, users / max(1, self.rows))
+        for histories, draw in self._row_groups(epoch=0):
+            taken = ~self._held_out(draw) & (draw < share * DRAWS)
+            yield histories.take(np.flatnonzero(taken))
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """The training users of an epoch in random batches of similar lengths.
@@ -112,8 +141,8 @@ class SequenceLoader:
         """
         draws = np.random.default_rng([self.seed, epoch])
         waiting: list[Histories] = []
-        for histories, held_out in self._row_groups(epoch):
-            waiting.append(histories.take(np.flatnonzero(~held_out)))
+        for histories, draw in self._row_groups(epoch):
+            waiting.append(histories.take(np.flatnonzero(~self._held_out(draw))))
             if sum(map(len, waiting)) >= SHUFFLE_USERS:
                 yield from self._mixed(Histories.concatenate(waiting), draws)
                 waiting = []
@@ -128,8 +157,12 @@ class SequenceLoader:
         for number in draws.permutation(len(parts)):
             yield Batch.of(mixed.take(np.arange(parts[number].start, parts[number].stop)))
 
-    def _row_groups(self, epoch: int) -> Iterator[tuple[Histories, npt.NDArray[np.bool_]]]:
-        """Users of one row group after the other, and which of them are held out.
+    def _held_out(self, draw: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+        held_out: npt.NDArray[np.bool_] = draw < self.held_out_share * DRAWS
+        return held_out
+
+    def _row_groups(self, epoch: int) -> Iterator[tuple[Histories, npt.NDArray[np.int32]]]:
+        """Users of one row group after the other, and their draws.
 
         Row groups come in an order drawn from seed and epoch; in that of the files in epoch 0.
         """
@@ -175,10 +208,10 @@ class SequenceLoader:
         frame = frame[frame["length"] >= self.minimum_length]
         length = frame["length"].to_numpy(np.int64)
         fractions = hash_fractions(frame["user_id"], f"held-out:{self.seed}")
-        held_out = np.repeat(fractions < self.held_out_share, length)
+        draw = np.repeat((fractions * DRAWS).astype(np.int64), length)
         place = ranges(np.zeros_like(length), length)
         indices = [flat(frame[name]) for name in INDEX_FIELDS]
-        return to_pages(np.stack([*indices, place, held_out]), flat(frame["seconds"]))
+        return to_pages(np.stack([*indices, place, draw]), flat(frame["seconds"]))
 
 
 def readable_url(file: str) -> str:

@@ -20,6 +20,7 @@ from kinsight.encoders.histories import Histories, cut_by_tokens
 from kinsight.errors import RefusedError
 from kinsight.objectives.base import Objective
 from kinsight.progress import Progress
+from kinsight.train.checkpoint import Checkpoints, Learner, State
 
 WeightedObjectives = Sequence[tuple[float, Objective]]
 
@@ -78,6 +79,7 @@ def fit(
     held_out: Histories,
     config: TrainConfig,
     progress: Progress,
+    checkpoints: Checkpoints | None = None,
 ) -> Fit:
     """Train in place; encoder and objectives are left with what did best on held-out users.
 
@@ -89,6 +91,8 @@ def fit(
         held_out: Histories of users that ``epoch_batches`` leaves out.
         config: Epochs, patience, learning rate, seed.
         progress: Where a person sees it.
+        checkpoints: Where each epoch's end is kept, and where an earlier run may have left one:
+            then training goes on from there, to the same weights.
 
     Raises:
         RefusedError: If nothing can be predicted for held-out users, or the loss is never finite.
@@ -99,11 +103,16 @@ def fit(
         weights, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
     draws = torch.Generator().manual_seed(config.seed)
-    best = held_out_loss(encoder, objectives, held_out, config)
-    best_epoch, kept, epoch = 0, _copy(learned), 0
-    clock, training_seconds, seen = time.monotonic(), 0.0, 0
+    learner = Learner(learned, optimiser, draws)
+    clock = time.monotonic()
+    state = checkpoints.load(learner) if checkpoints else None
+    if state is not None:
+        progress.say(f"resuming after epoch {state.epoch} of {config.epochs}")
+    else:
+        state = State(0, held_out_loss(encoder, objectives, held_out, config), 0, _copy(learned))
     with progress.bar("training", total=users * config.epochs) as bar:
-        for epoch in range(1, config.epochs + 1):
+        while state.epoch < config.epochs and state.epoch - state.best_epoch < config.patience:
+            epoch = state.epoch + 1
             begun = time.monotonic()
             total, steps = 0.0, 0
             encoder.train()
@@ -115,32 +124,39 @@ def fit(
                 loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
                 torch.nn.utils.clip_grad_norm_(weights, GRADIENT_NORM)
                 optimiser.step()
-                total, steps, seen = total + loss.item(), steps + 1, seen + len(batch.length)
-                rate = seen / (training_seconds + time.monotonic() - begun)
+                total, steps = total + loss.item(), steps + 1
+                state.seen += len(batch.length)
+                rate = state.seen / (state.training_seconds + time.monotonic() - begun)
                 if bar is not None:
                     detail = f"epoch {epoch} of {config.epochs}, loss {total / steps:.3f}"
-                    left = (users * config.epochs - seen) / rate
+                    left = (users * config.epochs - state.seen) / rate
                     bar.update(
                         bar.task_ids[0],
-                        completed=seen,
+                        completed=state.seen,
                         detail=f"{detail}, {rate:,.0f} users/s, at most {left:,.0f} s left",
                     )
-            training_seconds += time.monotonic() - begun
+            state.training_seconds += time.monotonic() - begun
+            state.epoch = epoch
             found = held_out_loss(encoder, objectives, held_out, config)
-            rate = seen / training_seconds
-            left = (users * config.epochs - seen) / rate
+            rate = state.seen / state.training_seconds
+            left = (users * config.epochs - state.seen) / rate
             progress.say(
                 f"epoch {epoch} of {config.epochs}: loss {total / max(1, steps):.4f}, "
                 f"held-out {found:.4f}, {rate:,.0f} users/s, at most {left:,.0f} s left"
             )
-            if found < best:  # false where the loss is no number
-                best, best_epoch, kept = found, epoch, _copy(learned)
-            elif epoch - best_epoch >= config.patience:
-                break
-    learned.load_state_dict(kept)
+            if found < state.best:  # false where the loss is no number
+                state.best, state.best_epoch, state.kept = found, epoch, _copy(learned)
+            if checkpoints:
+                checkpoints.save(learner, state)
+    learned.load_state_dict(state.kept)
     encoder.eval()
-    seconds = time.monotonic() - clock
-    return Fit(best, best_epoch, epoch, seconds, seen / training_seconds if seen else 0.0)
+    return Fit(
+        held_out_loss=state.best,
+        best_epoch=state.best_epoch,
+        epochs=state.epoch,
+        seconds=time.monotonic() - clock,
+        users_per_second=state.seen / state.training_seconds if state.seen else 0.0,
+    )
 
 
 def held_out_loss(

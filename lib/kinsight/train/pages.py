@@ -17,7 +17,7 @@ from kinsight.encoders.histories import INDEX_FIELDS, Histories, IntArray
 
 PAGE = 8_192
 """Events a page: the unit in which histories pass through petastorm."""
-PAGE_FIELDS = (*INDEX_FIELDS, "place", "held_out")
+PAGE_FIELDS = (*INDEX_FIELDS, "place", "draw")
 NO_EVENT = -1
 """Stands at the places of a page that hold no event."""
 
@@ -49,7 +49,7 @@ def to_pages(indices: IntArray, times: IntArray) -> pd.DataFrame:
 
 def from_pages(
     indices: npt.NDArray[np.int32], times: IntArray
-) -> tuple[Histories, npt.NDArray[np.bool_]]:
+) -> tuple[Histories, npt.NDArray[np.int32]]:
     """Take histories off their pages.
 
     Args:
@@ -57,7 +57,7 @@ def from_pages(
         times: [pages, PAGE].
 
     Returns:
-        The histories, and for each user whether it is held out.
+        The histories, and the draw of each user, [users].
     """
     fields = indices.reshape(len(indices), len(PAGE_FIELDS), PAGE).swapaxes(0, 1)
     columns = dict(zip(PAGE_FIELDS, fields.reshape(len(PAGE_FIELDS), -1), strict=True))
@@ -67,4 +67,4 @@ def from_pages(
     length = np.diff(first, append=len(taken["place"])).astype(np.int64)
     history = {name: taken[name] for name in INDEX_FIELDS}
     history["seconds"] = times.reshape(-1)[events]
-    return Histories(history, length), taken["held_out"][first].astype(bool)
+    return Histories(history, length), taken["draw"][first]

@@ -1,0 +1,70 @@
+"""User vectors and the strictly later events that each is to predict.
+
+A causal encoder gives the user vector as it was after each event, and each predicts an event of the
+next distinct time: events of one time have no order, so one is never the target of another. The
+n-th event of a basket is given the n-th event of the next basket, counted round, so that all its
+events serve as targets. Other encoders see the history up to a random time, and the user vector
+predicts the events of the time that follows. (Every position is trained: Kang and McAuley, SASRec,
+2018.)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from kinsight.encoders.base import Encoder
+from kinsight.encoders.batch import Batch
+
+
+def vectors_before(
+    encoder: Encoder, batch: Batch, draws: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """User vectors, and where in the batch the event stands that each is to predict.
+
+    Args:
+        encoder: The encoder.
+        batch: B histories of L events.
+        draws: Source of random draws.
+
+    Returns:
+        Vectors [N, d], rows [N] and places [N] of their targets.
+    """
+    if encoder.reads_at_events:
+        place = next_places(batch)
+        users, events = torch.nonzero(place >= 0, as_tuple=True)
+        vectors = encoder.read_at_events(encoder.encode(batch))[users, events]
+        return vectors, users, place[users, events]
+    past, following = split_at_random_time(batch, draws)
+    users, events = torch.nonzero(following, as_tuple=True)
+    return encoder.read(encoder.encode(past))[users, 0], users, events
+
+
+def next_places(batch: Batch) -> Tensor:
+    """For each event the place of its target: an event of the next distinct time.
+
+    Returns:
+        [B, L], int64; -1 where nothing follows.
+    """
+    width = batch.item.shape[1]
+    begin = batch.next_group_start
+    end = batch.next_group_start.gather(1, begin.clamp(max=width - 1))
+    rank = torch.arange(width) - batch.group_start
+    place = begin + rank % (end - begin).clamp(min=1)
+    return torch.where(batch.present & (begin < batch.length[:, None]), place, -1)
+
+
+def split_at_random_time(batch: Batch, draws: torch.Generator) -> tuple[Batch, Tensor]:
+    """Cut each history before one of its distinct times but the first.
+
+    Returns:
+        The histories up to there, and True at the events of the time that follows, [B, L]; a user
+        with one time stays whole and has none.
+    """
+    last = batch.group[:, -1]
+    cut = 1 + (torch.rand(len(last), generator=draws) * last).long()
+    past = (batch.present & (batch.group < cut[:, None])).sum(1)
+    following = batch.present & (batch.group == cut[:, None])
+    return dataclasses.replace(batch, length=past), following

@@ -1,0 +1,141 @@
+"""Predict the type of a strictly later event, then its item given that type.
+
+Source: Liu, Hou and McAuley, MBGen (arXiv 2405.16871): P(next event) = P(type | history) ·
+P(item | history, type), both by cross-entropy. The factorised form asks what the user will do
+before it asks with what, so "which item, if it is a purchase" is a question of its own.
+
+Loss of a vector h, in the width of items, with a next event of type b and item t: CE(W h + c, b) +
+CE of t for the vector h + W2 gelu(W1 [h; e_b]), e_b being an embedding of the type; c, learned,
+begins at the log share of each type and W2 at zero, so that training begins at `next_item`. Which
+vector predicts which event: ``next_events``; the second term: ``item_softmax``. Left out of
+MBGen: item codes instead of items, the interleaved tokens, experts by position, beam search.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kinsight.config import Settings
+from kinsight.encoders.base import Encoder
+from kinsight.encoders.batch import Batch
+from kinsight.encoders.event_input import UNKNOWN
+from kinsight.encoders.histories import Histories
+from kinsight.errors import RefusedError
+from kinsight.objectives.base import Loss, Objective, TrainingSet
+from kinsight.objectives.item_softmax import (
+    ItemSoftmax,
+    ItemSoftmaxOptions,
+    log_share,
+    require_next_items,
+)
+from kinsight.objectives.next_events import vectors_before
+from kinsight.objectives.next_item import projection
+from kinsight.objectives.ranking import next_item_measures, next_purchase_measures
+
+
+class TypeThenItemOptions(ItemSoftmaxOptions):
+    """Options of `type_then_item`."""
+
+    type_weight: float = Field(1.0, gt=0, description="Weight of the type's term.")
+
+
+class TypeThenItem(Objective):
+    """The loss; see the module.
+
+    Args:
+        encoder: The encoder to train.
+        data: Frequencies of items and types.
+        options: Sizes and the weight of the type's term.
+    """
+
+    options_type: ClassVar[type[Settings]] = TypeThenItemOptions
+
+    def __init__(self, encoder: Encoder, data: TrainingSet, options: TypeThenItemOptions) -> None:
+        super().__init__(encoder, data, options)
+        self.data = data
+        self.type_weight = options.type_weight
+        self.types = len(data.type_frequency)
+        self.softmax = ItemSoftmax(data.item_frequency, options)
+        self.project = projection(encoder)
+        width = encoder.item_vectors().shape[1]
+        self.type_scores = nn.Linear(width, self.types)
+        self.type_vectors = nn.Embedding(self.types, width)
+        self.given_type = nn.Sequential(
+            nn.Linear(2 * width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+        with torch.no_grad():
+            self.type_scores.bias.copy_(log_share(data.type_frequency))
+            for weight in self.given_type[2].parameters():
+                weight.zero_()
+
+    @classmethod
+    def require(cls, data: TrainingSet) -> None:
+        """Refuse what `next_item` refuses, and events of a single type.
+
+        Raises:
+            RefusedError: Saying what is missing and what to do.
+        """
+        require_next_items(data)
+        types = int((data.type_frequency > 0).sum())
+        if types < 2:
+            raise RefusedError(
+                "There is no next type to predict: all events are of one.",
+                expected="at least 2 event types in the vocabulary",
+                found=f"{types}",
+                to_do="use `train.objective: [{name: next_item}]`, which is the same without types",
+            )
+
+    def forward(self, encoder: Encoder, batch: Batch, draws: torch.Generator) -> Loss:
+        """The loss of an encoder on a batch; its targets are events of known type and item."""
+        vectors, users, places = vectors_before(encoder, batch, draws)
+        kind = batch.event_type[users, places]
+        known = (kind > UNKNOWN) & (kind < self.types)
+        target = torch.where(known, batch.item[users, places], UNKNOWN)
+        chosen = self.softmax.choose(target, draws)
+        vectors, target, kind = self.project(vectors[chosen]), target[chosen], kind[chosen]
+        if not len(target):
+            return Loss(vectors.sum(), 0)
+        type_scores = self.type_scores(vectors)[:, UNKNOWN + 1 :]
+        type_loss = F.cross_entropy(type_scores, kind - UNKNOWN - 1, reduction="sum")
+        given = self._given(vectors, kind)
+        item_loss = self.softmax(encoder.item_vectors(), given, target, draws)
+        return Loss(item_loss + self.type_weight * type_loss, len(target))
+
+    def measures(self, encoder: Encoder, held_out: Histories, tokens: int) -> dict[str, float]:
+        """Hits among ten for the latest time, of any type, and the latest purchase."""
+        items = encoder.item_vectors()
+
+        def vectors(batch: Batch) -> Tensor:
+            projected: Tensor = self.project(encoder.read(encoder.encode(batch))[:, 0])
+            return projected
+
+        def of_any_type(batch: Batch) -> Tensor:
+            """Log of the item's likelihood, summed over types."""
+            user = vectors(batch)
+            types = self.type_scores(user)[:, UNKNOWN + 1 :].log_softmax(1)
+            total = torch.full((len(user), len(items)), -torch.inf)
+            for number in range(types.shape[1]):
+                kind = torch.full((len(user),), UNKNOWN + 1 + number)
+                scores = self.softmax.scores(items, self._given(user, kind))
+                scores[:, : UNKNOWN + 1] = -torch.inf
+                total = torch.logaddexp(total, types[:, number, None] + scores.log_softmax(1))
+            return total
+
+        def of_purchases(batch: Batch) -> Tensor:
+            user = vectors(batch)
+            kind = torch.full((len(user),), self.data.purchase or UNKNOWN)
+            return self.softmax.scores(items, self._given(user, kind))
+
+        return next_item_measures(
+            of_any_type, self.data.item_frequency, held_out, tokens
+        ) | next_purchase_measures(of_purchases, self.data, held_out, tokens)
+
+    def _given(self, vectors: Tensor, kind: Tensor) -> Tensor:
+        """The vectors that predict an item of a type, [n, D]."""
+        given: Tensor = self.given_type(torch.cat([vectors, self.type_vectors(kind)], dim=1))
+        return vectors + given

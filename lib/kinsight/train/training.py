@@ -1,0 +1,180 @@
+"""From sequences to a trained, measured encoder. No Spark."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix, vstack
+
+from kinsight.config import TrainConfig
+from kinsight.encoders.base import Encoder, FittedEncoder
+from kinsight.encoders.histories import Histories
+from kinsight.encoders.registry import build_encoder
+from kinsight.errors import RefusedError
+from kinsight.objectives.base import TrainingSet
+from kinsight.objectives.registry import build_objectives
+from kinsight.progress import Progress
+from kinsight.train.checkpoint import Checkpoints
+from kinsight.train.loader import SequenceLoader, Survey
+from kinsight.train.loop import WeightedObjectives, fit, repeatable
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """What training needs of a vocabulary version; its size is bounded by the configuration.
+
+    Attributes:
+        version: Its name.
+        sizes: Rows of the embedding tables.
+        item_frequency: Events with each item index, [items], float64.
+        type_frequency: Events of each type index, [types], float64.
+        purchase: Index of the event type purchase, where there is one.
+    """
+
+    version: str
+    sizes: dict[str, int]
+    item_frequency: torch.Tensor
+    type_frequency: torch.Tensor
+    purchase: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """An encoder and how it came about; measures without run times are equal on a re-run.
+
+    Attributes:
+        encoder: The encoder.
+        users: Users that it learned from; 0 if from none.
+        measures: What it is worth.
+        times: How long it took.
+    """
+
+    encoder: Encoder
+    users: int
+    measures: dict[str, float]
+    times: dict[str, float]
+
+
+def train_encoder(
+    config: TrainConfig,
+    vocabulary: Vocabulary,
+    loader: SequenceLoader,
+    survey: Survey,
+    progress: Progress,
+    checkpoints: Checkpoints | None = None,
+) -> Trained:
+    """Build an encoder and, if it learns, train it and measure it on held-out users.
+
+    Args:
+        config: The choices.
+        vocabulary: The tokens that the sequences are written in.
+        loader: The sequences.
+        survey: What one pass over them found.
+        progress: Where a person sees it.
+        checkpoints: Where the end of each epoch is kept.
+
+    Raises:
+        RefusedError: If there is too little to learn from.
+    """
+    with repeatable(config.seed, config.threads):
+        encoder = build_encoder(
+            config.encoder.name, config.encoder.options, vocabulary.sizes, config.seed
+        )
+        if isinstance(encoder, FittedEncoder):
+            _require_users(survey, config)
+            bags = sample_bags(loader, encoder.fitting_users, vocabulary.sizes["item"])
+            with progress.step(f"fitting item vectors on {bags.shape[0]:,} users"):
+                measures = encoder.fit_items(bags, config.seed)
+            return Trained(encoder.eval(), bags.shape[0], {"epochs": 0.0} | measures, {})
+        if not encoder.learns:
+            return Trained(encoder, 0, {"epochs": 0.0}, {})
+        _require_users(survey, config)
+        data = TrainingSet(
+            item_frequency=vocabulary.item_frequency,
+            users=survey.users,
+            users_with_order=survey.users_with_order,
+            longest=survey.longest,
+            batch_tokens=config.batch_tokens,
+            type_frequency=vocabulary.type_frequency,
+            purchase=vocabulary.purchase,
+        )
+        objectives = build_objectives(config.objective, encoder, data)
+        found = fit(
+            encoder,
+            objectives,
+            loader.batches,
+            survey.users,
+            survey.held_out,
+            config,
+            progress,
+            checkpoints,
+        )
+        measures = {
+            "held_out_loss": found.held_out_loss,
+            "epochs": float(found.epochs),
+            "best_epoch": float(found.best_epoch),
+        }
+        names = [objective.name for objective in config.objective]
+        measures |= measure(encoder, objectives, names, survey.held_out, config.batch_tokens)
+        times = {"seconds": found.seconds, "users_per_second": found.users_per_second}
+        return Trained(encoder, survey.users, measures, times)
+
+
+def measure(
+    encoder: Encoder,
+    objectives: WeightedObjectives,
+    names: Sequence[str],
+    held_out: Histories,
+    tokens: int,
+) -> dict[str, float]:
+    """The measures of all objectives.
+
+    Where two share a name, that of the later one bears the name of its objective in front.
+    """
+    found: dict[str, float] = {}
+    with torch.inference_mode():
+        for name, (_, objective) in zip(names, objectives, strict=True):
+            for key, value in objective.measures(encoder, held_out, tokens).items():
+                found[f"{name}_{key}" if key in found else key] = value
+    return found
+
+
+def sample_bags(loader: SequenceLoader, users: int, items: int) -> csr_matrix:
+    """How often each of a sample of training users met each item, [users, items].
+
+    Args:
+        loader: The sequences.
+        users: About so many users at most.
+        items: Rows of the item table; items of a later vocabulary are left out.
+    """
+    bags = [csr_matrix((0, items))]
+    for histories in loader.sample(users):
+        item = histories.columns["item"]
+        row = np.repeat(np.arange(len(histories)), histories.length)
+        known = item < items
+        cells = (np.ones(int(known.sum())), (row[known], item[known]))
+        bags.append(csr_matrix(cells, shape=(len(histories), items)))
+    return csr_matrix(vstack(bags))
+
+
+def _require_users(survey: Survey, config: TrainConfig) -> None:
+    trainable = survey.users + len(survey.held_out)
+    other = "or use `train.encoder: {name: random}`, which needs no training"
+    if trainable < config.minimum_users:
+        raise RefusedError(
+            "There are too few users to train an encoder.",
+            expected=f"at least {config.minimum_users} users with {config.minimum_length} or more "
+            "events (train.minimum_users, train.minimum_length)",
+            found=f"{trainable}, and {survey.short} with shorter histories",
+            to_do=f"bring more data, lower these settings, {other}",
+        )
+    if not survey.users or not len(survey.held_out):
+        raise RefusedError(
+            "The split leaves nobody to train on, or nobody to check on.",
+            expected="users on both sides of train.holdout_share",
+            found=f"{survey.users} to train on, {len(survey.held_out)} held out",
+            to_do=f"change train.holdout_share, {other}",
+        )
