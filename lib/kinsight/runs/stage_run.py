@@ -128,7 +128,7 @@ class StageRun:
 
     @contextmanager
     def step(self, description: str) -> Iterator[None]:
-        """Show a step with a spinner, its Spark tasks and its seconds; Spark's pages name it too."""
+        """Show a step with a spinner, its tasks and its seconds; Spark's own pages name it."""
         context = self.tables.spark.sparkContext
         context.setJobDescription(f"{self.stage}: {description}")
         try:
