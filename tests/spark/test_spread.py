@@ -20,7 +20,9 @@ def test_one_partition_becomes_one_a_core_in_the_order_of_the_key(spark: SparkSe
     parts = found.collect()
     assert [len(by_task), len(parts)] == [1, 2]
     assert all(part == sorted(part) and part for part in parts)
-    assert sorted(user for part in parts for user in part) == sorted(row[0] for row in rows.collect())
+    assert sorted(user for part in parts for user in part) == sorted(
+        row[0] for row in rows.collect()
+    )
 
 
 @pytest.mark.parametrize(
