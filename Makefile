@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 UV_VERSION := 0.13.9
 
-.PHONY: help setup java demo test test-all lint format bench clean
+.PHONY: help setup java demo package test test-all lint format bench clean
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,7 +49,17 @@ lint: $(VENV)/.installed ## Style, types, import layers.
 test: setup lint ## Lint and all tests but the heavy ones.
 	@$(BIN)/pytest -m "not heavy"
 
-test-all: setup lint ## Every test.
+# The environment of a cluster in one archive; made again when anything in it changes.
+ARCHIVE := dist/kinsight-environment.tar.gz
+PACKED := $(shell find lib jobs schemas spark-conf -type f -not -name '*.pyc') pyproject.toml constraints.txt
+
+$(ARCHIVE): $(VENV)/.installed $(PACKED)
+	@rm -rf dist && $(BIN)/uv build --quiet --wheel --out-dir dist .
+	@$(BIN)/python -m kinsight.packing dist dist/*.whl constraints.txt
+
+package: $(ARCHIVE) ## Python and all packages in one archive, for clusters.
+
+test-all: setup lint package ## Every test.
 	@$(BIN)/pytest
 
 format: $(VENV)/.installed ## Format the code.

@@ -14,8 +14,7 @@ from packaging.requirements import Requirement
 
 from kinsight.config import KinsightConfig, SparkConfig
 from kinsight.errors import EnvironmentProblem
-from kinsight.resources import resource
-from kinsight.spark import check_java, delta_jars, read_properties
+from kinsight.spark import check_java, delta_jars, properties_file, read_properties
 
 GIB = 2**30
 WORKERS_GIB = 1.5
@@ -47,8 +46,8 @@ def examine(config: KinsightConfig | None) -> Iterator[Check]:
     Args:
         config: The shop's configuration, or None for the machine alone.
     """
-    properties = read_properties(resource("spark-conf", "local.conf"))
-    properties |= (config.spark if config else SparkConfig()).conf
+    given = config.spark if config else SparkConfig()
+    properties = read_properties(properties_file(given.master or "local")) | given.conf
     yield _java()
     yield from _packages()
     yield _jars(properties)

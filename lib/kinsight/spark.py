@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pyspark import SparkConf
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from kinsight.config import SparkConfig
@@ -23,6 +23,9 @@ INSTALL_JAVA = (
     "Ubuntu), `brew install openjdk@17` (macOS) or `conda install -c conda-forge openjdk=17`, "
     "and set JAVA_HOME if it is not on PATH"
 )
+
+_CLUSTERS = {"spark": "standalone", "yarn": "yarn", "k8s": "kubernetes"}
+"""Masters to files of spark-conf; all others run on this machine."""
 
 
 def read_properties(path: Path) -> dict[str, str]:
@@ -40,33 +43,43 @@ def is_spark_submit() -> bool:
     return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
+def properties_file(master: str) -> Path:
+    """The shipped properties that fit a master: local[4], spark://HOST:7077, yarn or k8s://URL."""
+    kind = master.partition("[")[0].partition(":")[0]
+    return resource("spark-conf", f"{_CLUSTERS.get(kind, 'local')}.conf")
+
+
 def build_session(config: SparkConfig, overrides: Mapping[str, str] | None = None) -> SparkSession:
-    """The session: the running one, else from spark-submit's settings or spark-conf/local.conf.
+    """The session: the running one, else from spark-submit's settings or a file of spark-conf.
 
     A session that runs already, as in a notebook, keeps its settings but for the time zone, which
     becomes UTC, the reading of nanoseconds, the log level, and what the configuration names, as
     far as a running session can take it.
 
     Args:
-        config: Properties of the configuration, laid over local.conf.
+        config: The master, whose kind chooses the file, and properties laid over it.
         overrides: Properties laid over both, for tests.
 
     Raises:
         EnvironmentProblem: If Java is missing or too old, or the JVM does not start.
     """
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
     conf = SparkConf()
     if SparkSession.getActiveSession() is not None:
         conf.setAll([(k, v) for k, v in config.conf.items() if k.startswith("spark.sql.")])
     elif not is_spark_submit():
         check_java()
-        properties = read_properties(resource("spark-conf", "local.conf"))
-        properties |= config.conf | dict(overrides or {})
+        given = config.conf | dict(overrides or {})
         if config.master:
-            properties["spark.master"] = config.master
+            given["spark.master"] = config.master
+        properties = read_properties(properties_file(given.get("spark.master", "local"))) | given
         _use_cached_jars(properties)
         conf.setAll(list(properties.items()))
+        if "spark.pyspark.python" in properties:
+            # spark-submit would hand it to us like this; nothing else reaches the executors.
+            os.environ["PYSPARK_PYTHON"] = properties["spark.pyspark.python"]
+    # Only now: spark-submit and packed environments name another Python for the executors.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     with tempfile.NamedTemporaryFile("w+", prefix="kinsight-spark-", suffix=".log") as log:
         try:
             with _stderr_to(log.fileno(), active=not is_spark_submit()):
@@ -156,6 +169,27 @@ def _stderr_to(target: int, *, active: bool) -> Iterator[None]:
         sys.stderr.flush()
         os.dup2(saved, 2)
         os.close(saved)
+
+
+def is_running(context: SparkContext) -> bool:
+    """Whether a context can still run jobs: nobody stopped it, here or in the JVM."""
+    java = context._jsc  # None once Python stopped it
+    return java is not None and not java.sc().isStopped()
+
+
+def on_the_driver_alone(spark: SparkSession) -> SparkSession:
+    """Stop a session that lost its cluster; a new one on this machine reaches the same tables."""
+    conf = SparkConf().setAll(
+        [
+            (key, value)
+            for key, value in spark.sparkContext.getConf().getAll()
+            if key.startswith(("spark.sql.", "spark.hadoop.", "spark.databricks.", "spark.jars"))
+        ]
+    )
+    spark.stop()
+    session = SparkSession.builder.config(conf=conf).master("local[1]").getOrCreate()
+    session.conf.set("spark.sql.session.timeZone", "UTC")
+    return session
 
 
 def _start_problem(error: Exception, conf: SparkConf, log: str) -> EnvironmentProblem:

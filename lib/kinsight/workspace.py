@@ -64,4 +64,5 @@ class Workspace:
             self.config.shop_timezone,
             settings,
             latest_input,
+            self.config.spark.wait_for_executors_minutes,
         )

@@ -90,6 +90,12 @@ def healthy(spark: SparkSession, shop_folder: Path) -> Path:
     return config
 
 
+SAME_ANYWHERE = (
+    *("ingested_files", "events", "items", "users", "quarantine"),
+    *("vocabularies", "sequences", "user_features", "user_bags"),
+)
+"""Tables that do not depend on how Spark splits the work; training sees users in file order."""
+
 RUN_TIMES = {
     *("run_id", "ingested_at", "quarantined_at", "created_at"),
     *("artifact_path", "training_table_version"),

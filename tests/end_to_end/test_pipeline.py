@@ -16,16 +16,17 @@ from pyspark.sql import SparkSession
 from kinsight import read
 from kinsight.errors import ConfigError, RefusedError
 from kinsight.tables import table_names, table_schema
-from tests.end_to_end.conftest import AS_OF, NEXT, Command, differences, open_shop
+from tests.end_to_end.conftest import (
+    AS_OF,
+    NEXT,
+    SAME_ANYWHERE,
+    Command,
+    differences,
+    open_shop,
+)
 from tests.shop import TASTES
 
 ROOT = Path(__file__).parents[2]
-
-SAME_ANYWHERE = (
-    *("ingested_files", "events", "items", "users", "quarantine"),
-    *("vocabularies", "sequences", "user_features", "user_bags"),
-)
-"""Tables that do not depend on how Spark splits the work; training sees users in file order."""
 
 
 def test_the_first_date_ends_with_every_table_and_a_report(

@@ -14,6 +14,7 @@ from rich.console import Console
 from kinsight.cli import look, stages
 from kinsight.cli.app import app
 from kinsight.errors import KinsightError
+from kinsight.trouble import explain
 
 COMMANDS = (stages, look)  # imported for the commands that they add to the application
 
@@ -26,20 +27,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except typer.Abort:
         code = 130
     except KinsightError as error:
-        kind = {2: "Wrong usage", 3: "Refused"}.get(error.exit_code, "Failed")
-        console.print(f"[bold red]{kind}:[/bold red]", end=" ")
-        console.print(error.text(), markup=False, soft_wrap=True)
-        code = error.exit_code
+        code = _show(console, error)
     except Exception as error:
         usage_error = _show_usage_error(error)
         if usage_error is not None:
             sys.exit(usage_error)
+        explained = explain(error)
+        if explained is not None:
+            sys.exit(_show(console, explained))
         console.print(f"[bold red]Failed:[/bold red] {type(error).__name__}", end=" ")
         console.print(_first_line(error), markup=False, soft_wrap=True)
         console.print(f"  The full trace is in {_write_trace()}", markup=False)
         code = 1
     sys.stdout.flush()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show(console: Console, error: KinsightError) -> int:
+    """Show a mistake that Kinsight knows and return its exit code."""
+    kind = {2: "Wrong usage", 3: "Refused"}.get(error.exit_code, "Failed")
+    console.print(f"[bold red]{kind}:[/bold red]", end=" ")
+    console.print(error.text(), markup=False, soft_wrap=True)
+    return error.exit_code
 
 
 def _show_usage_error(error: Exception) -> int | None:

@@ -17,7 +17,7 @@ from kinsight.dates import AsOf, parse_date
 from kinsight.errors import KinsightError, RefusedError
 from kinsight.progress import Progress
 from kinsight.runs import StageSummary
-from kinsight.spark import build_session
+from kinsight.spark import build_session, is_running
 from kinsight.summary import print_results, print_stages, screen
 from kinsight.workspace import Workspace
 
@@ -207,7 +207,8 @@ def _run(config_file: Path, as_of: str, quiet: bool, stage: Stage) -> None:
     finally:
         if summaries:
             print_stages(console, summaries)
-            print_results(console, workspace, date, summaries)
+            if is_running(spark.sparkContext):
+                print_results(console, workspace, date, summaries)
     refuse_if_audiences_were(summaries)
 
 

@@ -39,10 +39,20 @@ class TablesConfig(Settings):
 
 
 class SparkConfig(Settings):
-    """Spark properties laid over spark-conf/local.conf; spark-submit's own come first."""
+    """Spark properties laid over those that ship for the master; spark-submit's own come first."""
 
-    master: str | None = Field(None, description="Such as local[4]; spark-submit's master wins.")
+    master: str | None = Field(
+        None,
+        description="Such as local[4] or spark://HOST:7077, which chooses the file of spark-conf; "
+        "spark-submit's master wins.",
+    )
     conf: dict[str, str] = Field(default_factory=dict, description="Further Spark properties.")
+    wait_for_executors_minutes: float = Field(
+        30,
+        gt=0,
+        description="A stage fails when its work waits this long and the cluster gives no "
+        "executor.",
+    )
 
 
 class KinsightConfig(Settings):

@@ -14,6 +14,7 @@ from kinsight.encoders.artifact import TRAIN_AGAIN
 from kinsight.errors import IntegrityError, RefusedError
 from kinsight.models import Model, list_models
 from kinsight.runs import Publication, StageRun, StageSummary
+from kinsight.spread import rows_by_task, spread
 from kinsight.tables import KeyValue, key_predicate
 from kinsight.workspace import Workspace
 
@@ -50,11 +51,13 @@ def run_embed(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False) 
             return encode_batches(batches, shipped.value, tokens)
 
         with run.step(f"encoding with {version}"):
-            users = rows.count()
+            [by_task] = rows_by_task(rows)
+            users = sum(by_task)
+            spread_rows = spread(rows, "user_id", by_task)
             try:
                 written = run.write(
                     "embeddings",
-                    rows.mapInArrow(encode, from_arrow_schema(OUTPUT_SCHEMA)),
+                    spread_rows.mapInArrow(encode, from_arrow_schema(OUTPUT_SCHEMA)),
                     {"as_of": as_of.date, "model_version": version},
                 )
             except Exception as error:

@@ -20,7 +20,10 @@ from kinsight.dates import AsOf
 from kinsight.errors import KinsightError, RefusedError
 from kinsight.progress import Progress
 from kinsight.runs.log import Publication, RunLog, RunRecord, newest_publication
-from kinsight.tables import KeyValue, Written
+from kinsight.spark import is_running, on_the_driver_alone
+from kinsight.tables import KeyValue, Tables, Written
+from kinsight.trouble import explain, no_executors
+from kinsight.watching import ExecutorWatch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +55,7 @@ class StageRun:
         timezone: The shop's time zone.
         config: The stage's settings, kept in the row.
         latest_input: Read the newest inputs even if an earlier run of this date pinned others.
+        wait_minutes: How long jobs may wait for a cluster that gives no executors.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class StageRun:
         timezone: str,
         config: Settings,
         latest_input: bool = False,
+        wait_minutes: float = 30,
     ) -> None:
         self.log = log
         self.tables = log.tables
@@ -83,8 +88,10 @@ class StageRun:
         self.warnings: list[str] = []
         self._records: list[RunRecord] | None = None
         self._clock = time.monotonic()
+        self._watch = ExecutorWatch(self.tables.spark.sparkContext, wait_minutes)
 
     def __enter__(self) -> Self:
+        self._watch.start()
         self.progress.stage(self.stage, self.as_of.date if self.as_of else None)
         return self
 
@@ -94,19 +101,42 @@ class StageRun:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._watch.stop()
         if error is None:
             self._record("succeeded", None)
-        elif isinstance(error, Exception) and self.log.tables.exists("runs"):
-            status = "refused" if isinstance(error, RefusedError) else "failed"
-            message = error.text() if isinstance(error, KinsightError) else repr(error)
-            self.outputs = {}
-            self._record(status, message)
+        elif isinstance(error, Exception):
+            starved = self._watch.gave_up
+            known = no_executors(self._watch.minutes) if starved else explain(error)
+            self._record_failure(known or error)
+            if known is not None:
+                raise known from None
+
+    def _record_failure(self, error: Exception) -> None:
+        """Append the row of a run that ended with an error, from this machine if need be."""
+        status = "refused" if isinstance(error, RefusedError) else "failed"
+        message = error.text() if isinstance(error, KinsightError) else repr(error)
+        self.outputs = {}
+        try:
+            if self._watch.gave_up or not is_running(self.tables.spark.sparkContext):
+                spark = on_the_driver_alone(self.tables.spark)
+                self.log = RunLog(Tables(spark, self.tables.config))
+            if self.log.tables.exists("runs"):
+                self._record(status, message)
+        except Exception as second:
+            # The first error is the one to tell.
+            self.progress.warn(f"the failed run could not be written to table runs: {second!r}")
 
     @contextmanager
     def step(self, description: str) -> Iterator[None]:
-        """Show a step with a spinner, its Spark tasks and its seconds."""
-        with self.progress.step(description, self.tables.spark):
-            yield
+        """Show a step with a spinner, its tasks and its seconds; Spark's own pages name it."""
+        context = self.tables.spark.sparkContext
+        context.setJobDescription(f"{self.stage}: {description}")
+        try:
+            with self.progress.step(description, self.tables.spark):
+                yield
+        finally:
+            if is_running(context):
+                context.setJobDescription("")
 
     def warn(self, message: str) -> None:
         """Keep a warning in the run's row and show it."""

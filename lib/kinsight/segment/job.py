@@ -28,6 +28,7 @@ from kinsight.segment.naming import FIRST_LIFT
 from kinsight.segment.profiles import profile_means
 from kinsight.segment.rows import Segment, as_frame, cold_row, member_rows, segment_row
 from kinsight.segment.sample import Sample, collect_sample, is_held_out
+from kinsight.spread import rows_by_task, spread
 from kinsight.tables import KeyValue
 from kinsight.workspace import Workspace
 
@@ -52,9 +53,9 @@ def run_segment(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False
         inputs = find_inputs(run, as_of, config.name)
         run.producer = {"segmentation": [config.name], "model_version": [inputs.model_version]}
         with run.step("sampling users"):
-            available = _require_enough_users(run, inputs.users, config)
+            available, by_task = _require_enough_users(run, inputs.users, config)
             grouping = choose_grouping(inputs.vocabulary, config.input)
-            users = grouping.columns(inputs.users, inputs.bags)
+            users = grouping.columns(spread(inputs.users, "user_id", by_task), inputs.bags)
             warm = users.where(F.col("events_used") >= config.minimum_events)
             sample = collect_sample(warm, inputs.user_features, grouping, available, config)
         with run.step("placing users"):
@@ -87,11 +88,17 @@ def run_segment(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False
         return run.summary()
 
 
-def _require_enough_users(run: StageRun, users: DataFrame, config: SegmentConfig) -> int:
-    """Count users, and refuse where too few have enough events; return how many have."""
+def _require_enough_users(
+    run: StageRun, users: DataFrame, config: SegmentConfig
+) -> tuple[int, list[int]]:
+    """Count users, and refuse where too few have enough events.
+
+    Returns:
+        How many have, and how many users each task would get.
+    """
     enough = F.count_if(F.col("events_used") >= config.minimum_events)
-    row = users.agg(F.count("*"), enough).first()
-    total, available = (int(row[0]), int(row[1])) if row is not None else (0, 0)
+    by_task, available_by_task = rows_by_task(users, enough)
+    total, available = sum(by_task), sum(available_by_task)
     run.counts |= {"users": total, "cold_users": total - available}
     fewest = config.segments.minimum
     needed = LEAST_USERS_A_SEGMENT * fewest
@@ -105,7 +112,7 @@ def _require_enough_users(run: StageRun, users: DataFrame, config: SegmentConfig
             found=f"{available} of {total} users",
             to_do=f"{fewer}lower segment.minimum_events, or wait for more events",
         )
-    return available
+    return available, by_task
 
 
 def _choose(
