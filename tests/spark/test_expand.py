@@ -26,6 +26,7 @@ from tests.spark.planted_audiences import (
     write_lists,
 )
 
+LINES = ["bag_logistic", "centroid", "knn", "logistic", "auto", "activity", "random"]
 FIRST, SECOND = "2024-03-01", "2024-04-01"
 
 AUDIENCES = {
@@ -39,11 +40,11 @@ truth: {file: lists/truth.csv}
 seeds: {file: lists/seeds 1.csv, column: customer}
 keep_seeds: true
 sizes: {shares: [0.1], counts: [7]}
-scorers: [bag_logistic]
+scorer: bag_logistic
 valid_days: 3
 """,
     "segment": "seeds: {segment: s01}",
-    "busy": "{seeds: {predicate: events > 40}, scorers: [bag_logistic]}",
+    "busy": "{seeds: {predicate: events > 40}, scorer: bag_logistic}",
     "ten": "seeds: {file: lists/ten.csv}",
     "strangers": "seeds: {file: lists/strangers.csv}",
     "header": "seeds: {file: lists/seeds 1.csv}",
@@ -139,12 +140,7 @@ def test_the_hidden_truth_is_found_far_above_activity(ran: Ran) -> None:
     row = ran.audiences["kids"]
     assert row["verdict"] == "strong"
     assert row["status"] == "published"
-    assert {s["scorer"] for s in row["scorers"]} == {
-        "bag_logistic",
-        "centroid",
-        "activity",
-        "random",
-    }
+    assert [s["scorer"] for s in row["scorers"]] == LINES
 
 
 def test_ranks_are_complete_and_follow_the_scores(ran: Ran) -> None:
@@ -177,12 +173,27 @@ def test_kept_seeds_have_a_level_of_their_own(ran: Ran) -> None:
     assert [level["level"] for level in row["levels"]] == ["7", "10%"]
     assert (members["level"] == "7").sum() == 7
     assert row["valid_until"] == dt.date(2024, 3, 4)
-    assert row["scorer_reason"] == "bag_logistic is the only scorer asked for"
+    assert row["scorer"] == "bag_logistic"
+    assert row["scorer_reason"] == "bag_logistic is the scorer that the audience file names"
+    assert [s["scorer"] for s in row["scorers"]] == ["bag_logistic", "activity", "random"]
+
+
+def test_auto_ranks_by_the_scorers_whose_weights_it_tells(ran: Ran) -> None:
+    row = ran.audiences["kids"]
+    by_name = {s["scorer"]: s for s in row["scorers"]}
+    weights = {name: s["weight"] for name, s in by_name.items() if s["weight"] is not None}
+    assert row["scorer"] == "auto"
+    assert weights
+    assert sum(weights.values()) == pytest.approx(1.0)
+    assert set(weights) <= set(LINES[:4])
+    assert all(name in row["scorer_reason"] for name in weights)
+    assert by_name["auto"]["auc"] > max(by_name[name]["auc"] for name in LINES[:4]) - 0.02
+    assert ran.summary.metrics["kids.auc"] == by_name["auto"]["auc"]
 
 
 def test_curves_stand_beside_activity_and_random(ran: Ran) -> None:
     kids = ran.curves[ran.curves["audience"] == "kids"]
-    assert set(kids["scorer"]) == {"bag_logistic", "centroid", "activity", "random"}
+    assert set(kids["scorer"]) == set(LINES)
     chosen = kids[kids["is_chosen"]].sort_values("reach")
     assert chosen["scorer"].unique().tolist() == [ran.audiences["kids"]["scorer"]]
     assert chosen["recall"].is_monotonic_increasing

@@ -101,6 +101,7 @@ def published_row(
             line.recall(reference.share),
             line.recall(reference.share) / reference.share,
             line.seconds,
+            expansion.choice.weights.get(line.name),
         )
         for line in expansion.lines
     ]
@@ -108,8 +109,8 @@ def published_row(
         "status": "published",
         "members": expansion.members,
         "scorer": expansion.chosen.name,
-        "scorer_reason": expansion.reason,
-        "scorers": [*measures, (RANDOM, 0.5, 0.0, reference.share, 1.0, 0.0)],
+        "scorer_reason": expansion.choice.reason,
+        "scorers": [*measures, (RANDOM, 0.5, 0.0, reference.share, 1.0, 0.0, None)],
         "reference_share": reference.share,
         "verdict": expansion.verdict.word,
         "verdict_text": expansion.verdict.text,
