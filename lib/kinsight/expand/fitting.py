@@ -11,6 +11,7 @@ from kinsight.expand.choice import Choice, affordable, choose_by_hidden_seeds, o
 from kinsight.expand.evaluation import Line, evaluate
 from kinsight.expand.levels import Level, reference_level, size_levels
 from kinsight.expand.measures import FloatArray
+from kinsight.expand.reasons import Reason, candidate_reasons
 from kinsight.expand.sample import Admitted, Sample
 from kinsight.expand.scorers.base import CrossFit, cross_fit
 from kinsight.expand.scorers.blend import blend
@@ -33,6 +34,7 @@ class Expansion:
         models: The chosen scorers, fitted on all seeds.
         centre: The centre of all seeds, for the similarity of members.
         threshold: Scores below it are surely outside the largest level.
+        candidates: What the seeds do more than the base, not yet named.
     """
 
     audience: Admitted
@@ -44,6 +46,7 @@ class Expansion:
     models: CrossFit
     centre: CentroidModel
     threshold: float
+    candidates: list[Reason]
 
     @property
     def chosen(self) -> Line:
@@ -93,6 +96,7 @@ def fit_expansion(audience: Admitted, sample: Sample, config: ExpandConfig) -> E
         threshold=safe_threshold(
             models.score(users.rows(background)), levels[-1].reach / ranked, ranked
         ),
+        candidates=candidate_reasons(sample.habits, sample.habits_of_seeds),
     )
 
 

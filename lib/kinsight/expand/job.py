@@ -17,6 +17,7 @@ from kinsight.expand.fitting import Expansion, fit_expansion
 from kinsight.expand.gate import SeedCounts, count_seeds, refusal, seeds_needed
 from kinsight.expand.inputs import Inputs, read_inputs
 from kinsight.expand.lists import Lists, read_lists
+from kinsight.expand.naming import reasons_of
 from kinsight.expand.publish import (
     Refusal,
     churn_since_previous,
@@ -180,13 +181,14 @@ def _publish(
         with run.step("scoring and ranking all users"):
             placed, ranked = _rank(roster, inputs, expansions)
         members = ranked.where(F.col("level") != "")
-        with run.step("measuring levels and churn"):
+        with run.step("measuring levels and churn, naming reasons"):
             facts = level_facts(members, expansions)
             churn = churn_since_previous(run, as_of, members, names)
+            reasons = reasons_of(spark, inputs, expansions)
             run.metrics |= truth_metrics(roster, ranked, expansions)
         for e in expansions:
             of_levels, name = facts[e.audience.name], e.audience.name
-            rows.append(published_row(e, as_of, of_levels, churn.get(name)))
+            rows.append(published_row(e, as_of, of_levels, churn.get(name), reasons[name]))
             curves += curve_rows(e, of_levels)
     else:
         members = spark.createDataFrame([], NUMBERED)

@@ -79,7 +79,7 @@ class BagLogistic:
 
     def seconds(self, users: Users) -> float:
         """Estimated seconds of a cross-fit: 1.5 us a token of a user."""
-        return 1.5e-6 * sum(bag.nnz for bag in users.bags.values())
+        return 1.5e-6 * float(sum(bag.nnz for bag in users.bags.values()))
 
 
 def _validation_aucs(
