@@ -14,7 +14,7 @@ from kinsight.dates import AsOf
 from kinsight.expand.definition import AudienceDefinition, load_audiences
 from kinsight.expand.executor import NUMBERED
 from kinsight.expand.fitting import Expansion, fit_expansion
-from kinsight.expand.gate import SeedCounts, count_seeds, refusal, seeds_needed
+from kinsight.expand.gate import SeedCounts, count_seeds, oversized, refusal, seeds_needed
 from kinsight.expand.inputs import Inputs, read_inputs
 from kinsight.expand.lists import Lists, read_lists
 from kinsight.expand.naming import reasons_of
@@ -115,6 +115,9 @@ def _tell(
                 f"audience {audience.name}: its seeds are a segment, made from what ranks its "
                 "members; a high AUC says that the segment is found again, nothing more"
             )
+        too_large = oversized(audience.definition.sizes or config.sizes, counts.ranked)
+        if too_large is not None:
+            run.warn(f"audience {audience.name}: {too_large}")
         if counts.matched < config.warn_below_seeds:
             run.warn(
                 f"audience {audience.name} has few seeds ({counts.matched} matched; figures are "
