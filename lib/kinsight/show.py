@@ -73,6 +73,7 @@ def show_audience(row: Facts) -> Iterable[Table]:
             "eligible": f"{row['users_eligible']:,}, {row['users_suppressed']:,} suppressed",
             "members": f"{row['members']:,}",
             "scorer": row["scorer_reason"],
+            "weights": _weights(row["scorer_weights"]),
             "churn": None if row["churn"] is None else f"{row['churn']:.1%}",
             "valid until": row["valid_until"],
         },
@@ -80,6 +81,8 @@ def show_audience(row: Facts) -> Iterable[Table]:
     if row["scorers"]:
         columns = ("scorer", "auc", "auc_std", "recall", "lift")
         yield _rows("scorers on hidden seeds", columns, row["scorers"])
+    if row["reasons"]:
+        yield _reasons(row["reasons"])
     if row["levels"]:
         yield _rows("levels", ("level", "share", "reach", "held_out_recall"), row["levels"])
 
@@ -182,6 +185,28 @@ def _terms(kind: str, terms: Sequence[Any]) -> Table:
             f"{term['base_share']:.2%}",
         )
     return table
+
+
+def _reasons(reasons: Sequence[Any]) -> Table:
+    table = Table(title="The seeds do more of this", title_justify="left", show_edge=False)
+    for column in ("what", "kind", "lift", "seeds", "others"):
+        table.add_column(column, justify="left" if column in ("what", "kind") else "right")
+    for reason in reasons:
+        table.add_row(
+            escape(reason["label"]),
+            reason["field"].replace("_", " "),
+            f"{reason['lift']:.1f}",
+            f"{reason['share']:.2%}",
+            f"{reason['base_share']:.2%}",
+        )
+    table.caption = "mean share of a user's events; of a trait, the share of users who have it"
+    return table
+
+
+def _weights(weights: Mapping[str, float]) -> str | None:
+    if len(weights) < 2:
+        return None
+    return ", ".join(f"{name} {weight:.0%}" for name, weight in sorted(weights.items()))
 
 
 def _rule_fit(row: Facts) -> str | None:

@@ -15,6 +15,7 @@ from kinsight.runs import StageSummary
 from kinsight.workspace import Workspace
 
 FILE_WIDTH = 120
+REASONS_TOLD = 4
 
 
 def screen() -> Console:
@@ -90,7 +91,16 @@ def _print_audiences(
         workspace.tables.read("audiences", summary.outputs["audiences"])
         .where(F.col("as_of") == F.lit(as_of.date))
         .where(F.col("audience").isin(summary.producer["audience"]))
-        .select("audience", "status", "seeds_matched", "members", "scorer", "verdict", "scorers")
+        .select(
+            "audience",
+            "status",
+            "seeds_matched",
+            "members",
+            "scorer",
+            "verdict",
+            "scorers",
+            "reasons",
+        )
         .orderBy("audience")
         .collect()
     )
@@ -99,7 +109,7 @@ def _print_audiences(
         *("audience", "verdict", "seeds", "members", "scorer"),
         *("AUC", "activity", "truth AUC", "activity on truth"),
     )
-    for name, status, seeds, members, scorer, verdict, scorers in rows:
+    for name, status, seeds, members, scorer, verdict, scorers, _ in rows:
         auc = {row["scorer"]: row["auc"] for row in scorers}
         found = [auc.get(scorer), auc.get("activity")]
         found += [summary.metrics.get(f"{name}.truth{part}_auc") for part in ("", "_activity")]
@@ -113,6 +123,10 @@ def _print_audiences(
         )
     table.caption = "AUC on hidden seeds; truth AUC on users known to belong and never learned from"
     console.print(table)
+    for name, *_, reasons in rows:
+        if reasons:
+            told = ", ".join(f"{r['label']} ({r['lift']:.1f} x)" for r in reasons[:REASONS_TOLD])
+            console.print(f"Seeds of {escape(name)} do more of: {escape(told)}")
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -64,6 +64,26 @@ def plant_users(workspace: Workspace) -> None:
     publish(workspace, "ingest", {"users": rows})
 
 
+def plant_items(workspace: Workspace) -> None:
+    """Titles of items, some of them only given later."""
+    rows = [
+        {
+            "item_id": f"item-{t}",
+            "valid_from": valid_from,
+            "category": None,
+            "brand": None,
+            "title": title,
+            "price": None,
+            "attributes": None,
+            "content_vector": None,
+            "source_file_id": "f",
+        }
+        for t in range(TOKENS)
+        for valid_from, title in ((EPOCH, f"TITLE {t}"), (day("2024-06-01"), f"RENAMED {t}"))
+    ]
+    publish(workspace, "ingest", {"items": rows})
+
+
 def plant_date(workspace: Workspace, as_of: str, *, seed: int) -> None:
     """Histories, vectors and segments of a date; another seed gives other items to everybody."""
     rng = np.random.default_rng(seed)
@@ -187,6 +207,10 @@ def write_lists(folder: Path) -> None:
     pd.DataFrame({"user_id": ["x-1", "x-2"]}).to_csv(folder / "strangers.csv", index=False)
     others = [f"{number:05}" for number in range(1, 13)]
     pd.DataFrame({"user_id": others}).to_csv(folder / "other ids.csv", index=False)
+    (folder / "empty.csv").touch()
+    (folder / "folder.csv").mkdir()
+    (folder / "only header.csv").write_text("user_id\n")
+    (folder / "binary.csv").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
     (folder / "broken.parquet").write_bytes(b"this is no parquet")
     blocked = user_ids()[::5]
     pd.DataFrame({"id": blocked}).to_parquet(folder / "blocked.parquet")

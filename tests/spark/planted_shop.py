@@ -418,6 +418,8 @@ def audience(name: str, status: str, verdict: str | None) -> dict[str, Any]:
         ]
         if published
         else [],
+        "scorer_weights": {"bag_logistic": 1.0} if published else {},
+        "reasons": [],
         "reference_share": 0.05 if published else None,
         "verdict": verdict,
         "verdict_text": "Customers of the top 5% are 7 times as likely to be seeds as others."

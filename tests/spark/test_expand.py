@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,16 +17,19 @@ from kinsight.runs import StageSummary
 from kinsight.workspace import Workspace
 from tests.conftest import open_test_workspace
 from tests.spark.planted_audiences import (
+    TASTE_TOKENS,
     consents,
     has_taste,
     is_labelled,
     plant_date,
+    plant_items,
     plant_users,
     split_taste,
     user_ids,
     write_lists,
 )
 
+LINES = ["bag_logistic", "centroid", "knn", "logistic", "auto", "activity", "random"]
 FIRST, SECOND = "2024-03-01", "2024-04-01"
 
 AUDIENCES = {
@@ -39,11 +43,16 @@ truth: {file: lists/truth.csv}
 seeds: {file: lists/seeds 1.csv, column: customer}
 keep_seeds: true
 sizes: {shares: [0.1], counts: [7]}
-scorers: [bag_logistic]
+scorer: bag_logistic
 valid_days: 3
 """,
     "segment": "seeds: {segment: s01}",
-    "busy": "{seeds: {predicate: events > 40}, scorers: [bag_logistic]}",
+    "busy": "{seeds: {predicate: events > 40}, scorer: bag_logistic}",
+    "oversized": """
+seeds: {file: lists/truth.csv}
+scorer: centroid
+sizes: {shares: [], counts: [5, 5000]}
+""",
     "ten": "seeds: {file: lists/ten.csv}",
     "strangers": "seeds: {file: lists/strangers.csv}",
     "header": "seeds: {file: lists/seeds 1.csv}",
@@ -57,6 +66,18 @@ suppress: {file: lists/other ids.csv}
     "misspelt": """
 seeds: {file: lists/seeds 1.csv, column: customer}
 suppress: {predicate: "consent['e-mail'] = false"}
+""",
+    "empty": "seeds: {file: lists/empty.csv}",
+    "no-rows": "seeds: {file: lists/only header.csv}",
+    "empty-folder": "seeds: {file: lists/folder.csv}",
+    "no-text": "seeds: {file: lists/binary.csv}",
+    "all-out": """
+seeds: {file: lists/seeds 1.csv, column: customer}
+suppress: {predicate: events > 0}
+""",
+    "own-seeds": """
+seeds: {file: lists/truth.csv}
+suppress: {file: lists/truth.csv}
 """,
     "nobody": "{seeds: {file: lists/truth.csv}, eligible: {file: lists/truth.csv}}",
 }
@@ -75,6 +96,9 @@ class Ran:
 
     def of(self, audience: str) -> pd.DataFrame:
         return self.members[self.members["audience"] == audience]
+
+    def reasons(self, audience: str) -> list[dict[str, Any]]:
+        return self.audiences[audience]["reasons"]  # type: ignore[return-value]  # a row's values are objects
 
 
 def read(workspace: Workspace, table: str, as_of: str) -> pd.DataFrame:
@@ -96,6 +120,7 @@ def ran(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Ran:
         expand={"folder": str(folder), "minimum_seeds": 25, "warn_below_seeds": 100},
     )
     plant_users(workspace)
+    plant_items(workspace)
     plant_date(workspace, FIRST, seed=1)
     summary = run_expand(workspace, workspace.as_of(FIRST))
     rows = workspace.tables.read("audiences").collect()
@@ -139,12 +164,7 @@ def test_the_hidden_truth_is_found_far_above_activity(ran: Ran) -> None:
     row = ran.audiences["kids"]
     assert row["verdict"] == "strong"
     assert row["status"] == "published"
-    assert {s["scorer"] for s in row["scorers"]} == {
-        "bag_logistic",
-        "centroid",
-        "activity",
-        "random",
-    }
+    assert [s["scorer"] for s in row["scorers"]] == LINES
 
 
 def test_ranks_are_complete_and_follow_the_scores(ran: Ran) -> None:
@@ -177,12 +197,26 @@ def test_kept_seeds_have_a_level_of_their_own(ran: Ran) -> None:
     assert [level["level"] for level in row["levels"]] == ["7", "10%"]
     assert (members["level"] == "7").sum() == 7
     assert row["valid_until"] == dt.date(2024, 3, 4)
-    assert row["scorer_reason"] == "bag_logistic is the only scorer asked for"
+    assert row["scorer"] == "bag_logistic"
+    assert row["scorer_reason"] == "bag_logistic is the scorer that the audience file names"
+    assert [s["scorer"] for s in row["scorers"]] == ["bag_logistic", "activity", "random"]
+
+
+def test_auto_ranks_by_the_scorers_whose_weights_it_tells(ran: Ran) -> None:
+    row = ran.audiences["kids"]
+    by_name = {s["scorer"]: s for s in row["scorers"]}
+    weights = row["scorer_weights"]
+    assert row["scorer"] == "auto"
+    assert sum(weights.values()) == pytest.approx(1.0)
+    assert set(weights) <= set(LINES[:4])
+    assert all(name in row["scorer_reason"] for name in weights)
+    assert by_name["auto"]["auc"] > max(by_name[name]["auc"] for name in LINES[:4]) - 0.02
+    assert ran.summary.metrics["kids.auc"] == by_name["auto"]["auc"]
 
 
 def test_curves_stand_beside_activity_and_random(ran: Ran) -> None:
     kids = ran.curves[ran.curves["audience"] == "kids"]
-    assert set(kids["scorer"]) == {"bag_logistic", "centroid", "activity", "random"}
+    assert set(kids["scorer"]) == set(LINES)
     chosen = kids[kids["is_chosen"]].sort_values("reach")
     assert chosen["scorer"].unique().tolist() == [ran.audiences["kids"]["scorer"]]
     assert chosen["recall"].is_monotonic_increasing
@@ -213,6 +247,12 @@ def test_seeds_that_are_only_busy_come_with_a_warning(ran: Ran) -> None:
         ("broken", ["cannot be read", "broken.parquet"]),
         ("retired", ["s99", "s01, s02"]),
         ("nobody", ["Nobody is left to rank"]),
+        ("empty", ["is empty", "not one character"]),
+        ("no-rows", ["Too few seeds", "0 sent"]),
+        ("empty-folder", ["cannot be read", "a folder without data files"]),
+        ("no-text", ["is no text", "UTF-8", r"\x89PNG"]),
+        ("all-out", ["The suppression of all-out leaves nobody", "eligible users suppressed"]),
+        ("own-seeds", ["All known seeds of own-seeds are suppressed", "0 matched"]),
         ("open-door", ["Nobody on the suppression list", "12 ids such as 00001"]),
         ("misspelt", ["has a value for nobody", "consent['e-mail'] = false"]),
     ],
@@ -229,9 +269,34 @@ def test_a_refused_audience_says_why_and_has_no_members(
     assert any(f"audience {name} is refused" in warning for warning in ran.summary.warnings)
 
 
+def test_a_size_beyond_everybody_is_told_and_holds_everybody(ran: Ran) -> None:
+    row = ran.audiences["oversized"]
+    ranked = row["users_eligible"] - row["seeds_matched"]
+    assert [level["reach"] for level in row["levels"]] == [5, ranked]
+    assert any(
+        f"audience oversized: a size of 5000 users is asked for, but only {ranked} are left"
+        in warning
+        for warning in ran.summary.warnings
+    )
+
+
+def test_reasons_are_what_the_seeds_take_more_by_the_name_known_at_the_date(ran: Ran) -> None:
+    reasons = ran.audiences["kids"]["reasons"]
+    assert 1 <= len(reasons) <= 12
+    taken = {r["token"] for r in reasons if r["field"] in ("item", "category_1")}
+    assert taken
+    assert taken <= {f"{f}-{t}" for f in ("item", "category_1") for t in range(TASTE_TOKENS)}
+    assert all(r["lift"] > 1 and r["share"] > r["base_share"] for r in reasons)
+    labels = {r["token"]: r["label"] for name in ("kids", "kept") for r in ran.reasons(name)}
+    titled = {token: label for token, label in labels.items() if token.startswith("item-")}
+    assert titled
+    assert set(titled.values()) <= {f"Title {t}" for t in range(TASTE_TOKENS)}
+    assert ran.reasons("own-seeds") == []
+
+
 def test_refusals_are_counted_and_the_others_go_on(ran: Ran) -> None:
-    assert ran.summary.counts["audiences_refused"] == 9
-    assert ran.summary.counts["audiences_published"] == 4
+    assert ran.summary.counts["audiences_refused"] == 15
+    assert ran.summary.counts["audiences_published"] == 5
     assert ran.summary.producer["audience"] == sorted(AUDIENCES)
 
 
@@ -277,7 +342,7 @@ def test_a_second_date_tells_churn_and_a_first_date_never_sees_it(ran: Ran) -> N
     summary = run_expand(workspace, workspace.as_of(FIRST))
     assert summary.counts["audiences_refused"] == 1
     left = read(workspace, "audience_members", FIRST)
-    assert sorted(left["audience"].unique()) == ["busy", "kept", "segment"]
+    assert sorted(left["audience"].unique()) == ["busy", "kept", "oversized", "segment"]
     assert len(read(workspace, "audience_members", SECOND)) == len(members)
 
 

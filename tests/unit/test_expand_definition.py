@@ -26,7 +26,12 @@ def test_the_name_is_the_file_stem_and_paths_are_relative_to_the_file(tmp_path: 
     assert audience.name == "kids"
     assert audience.seeds.file == str(tmp_path / "kids.csv")
     assert audience.seeds.column == "user_id"
-    assert audience.scorers == ["bag_logistic", "centroid"]
+    assert audience.scorer == "auto"
+    assert audience.tried == ["bag_logistic", "centroid", "knn", "logistic"]
+
+
+def test_a_named_scorer_is_tried_alone(tmp_path: Path) -> None:
+    assert load_one(tmp_path, "seeds: {segment: s1}\nscorer: knn").tried == ["knn"]
 
 
 def test_audiences_come_in_the_order_of_their_names(tmp_path: Path) -> None:
@@ -51,9 +56,13 @@ def test_audiences_come_in_the_order_of_their_names(tmp_path: Path) -> None:
         ("seeds: {file: a.xlsx}", [".csv", ".parquet"]),
         ("seeds: {file: a.csv}\neligible: {}", ["`file`, `predicate` or both"]),
         ("seeds: {file: a.csv}\nminimum_seeds: 10", ["25"]),
-        ("seeds: {file: a.csv}\nscorers: [centroids]", ["did you mean centroid"]),
-        ("seeds: {file: a.csv}\nscorers: [centroid, centroid]", ["twice"]),
-        ("seeds: {file: a.csv}\nscorers: []", ["scorers"]),
+        ("seeds: {file: a.csv}\nscorer: centroids", ["did you mean centroid"]),
+        ("seeds: {file: a.csv}\nscorer: aut", ["did you mean auto"]),
+        ("seeds: {file: a.csv}\ncandidates: [knn, centroids]", ["did you mean centroid"]),
+        ("seeds: {file: a.csv}\ncandidates: [centroid, centroid]", ["twice"]),
+        ("seeds: {file: a.csv}\ncandidates: [centroid]", ["candidates"]),
+        ("seeds: {file: a.csv}\nscorer: knn\ncandidates: [knn, logistic]", ["scorer: auto"]),
+        ("seeds: {file: a.csv}\nscorers: [knn]", ["candidates", "scorers: ['knn']"]),
         ("seeds: {file: a.csv}\nsizes: {shares: [], counts: []}", ["share or a count"]),
         ("seeds: {file: a.csv}\nsizes: {shares: [1.5]}", ["sizes"]),
         ("seeds: {file: a.csv}\ntruth: {predicate: is_hot}", ["truth"]),

@@ -112,8 +112,36 @@ def test_an_unknown_column_is_refused_with_the_nearest_name() -> None:
         sql("evnts > 3")
 
 
-def test_comments_do_not_survive() -> None:
-    assert sql("events > 1 /* x */ -- y") == "(`events` > 1.0D)"
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("events > (SELECT max(events) FROM users)", "a sub-query (SELECT)"),
+        ("events IN (SELECT 1)", "a sub-query (SELECT)"),
+        ("EXISTS (TABLE users)", "EXISTS"),
+        ("my_udf(events) > 1", "the function my_udf"),
+        ("coalesce(events, 0) > 1", "the function coalesce"),
+        ("events > rand()", "the function rand"),
+        ("rank() OVER (ORDER BY events) < 10", "a window function (OVER)"),
+        ("events > 1 LATERAL VIEW explode(attributes) t AS k, v", "LATERAL"),
+        ("events > 1 -- and more", "a comment"),
+        ("events > 1 /* and more */", "a comment"),
+        ("events > 1 /*+ BROADCAST(users) */", "a comment"),
+        ("events > 1;", "a semicolon"),
+        ("events > 1; DROP TABLE users", "a semicolon"),
+        ("CASE WHEN is_hot THEN TRUE END", "CASE"),
+        ("(" * 900 + "is_hot" + ")" * 900, "nested too deeply"),
+    ],
+)
+def test_what_is_not_allowed_is_named(text: str, named: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        sql(text)
+    assert named in caught.value.problem
+    assert caught.value.found == text[:200]
+
+
+def test_words_of_sql_inside_quotes_are_plain_text() -> None:
+    for text in ("a; b", "-- c", "/* d */", "SELECT", "x OVER y"):
+        assert sql(f"attributes['{text}'] = '{text}'") == f"(`attributes`['{text}'] = '{text}')"
 
 
 @given(st.text(string.printable, max_size=40))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +14,10 @@ from scipy import sparse
 
 from kinsight.expand.measures import auc
 from kinsight.expand.scorers.base import Scorer, cross_fit, inner_folds
-from kinsight.expand.scorers.centroid import Centroid, seed_centres, spherical_centres, unit
+from kinsight.expand.scorers.blend import blend
+from kinsight.expand.scorers.centroid import Centroid, seed_centres, spherical_centres
+from kinsight.expand.scorers.knn import MOST_BACKGROUND, MOST_SEEDS, Knn
+from kinsight.expand.scorers.logistic import Logistic
 from kinsight.expand.scorers.registry import SCORERS
 from kinsight.expand.scorers.users import (
     PARTS,
@@ -19,6 +25,8 @@ from kinsight.expand.scorers.users import (
     inverse_document_frequency,
     tf_idf,
 )
+from kinsight.expand.scorers.vectors import unit
+from kinsight.hashing import hash_fractions
 from tests.unit.planted_users import masks, planted_users
 
 ALL = pytest.mark.parametrize("scorer", SCORERS.values(), ids=SCORERS.keys())
@@ -132,6 +140,81 @@ def test_the_common_part_of_vectors_is_taken_off() -> None:
 def test_centres_of_no_vector_are_zero_and_of_few_are_few() -> None:
     assert (spherical_centres(np.zeros((0, 3)), 4) == 0).all()
     assert len(spherical_centres(unit(np.eye(3)[:2]), 4)) <= 2
+
+
+VECTORS = pytest.mark.parametrize("scorer", [Knn(), Logistic(), Centroid()], ids=lambda s: s.name)
+
+
+@VECTORS
+def test_users_without_a_vector_get_a_neutral_score(scorer: Scorer) -> None:
+    users, taste = planted_users(600)
+    seeds, background, _ = masks(users, taste)
+    without = np.arange(len(users)) % 5 == 0
+    users = dataclasses.replace(
+        users,
+        vectors=np.where(without[:, None], 0, users.vectors).astype(np.float32),
+        has_vector=~without,
+    )
+    scores = cross_fit(scorer, users, seeds, background).score(users)
+    assert np.abs(scores[without]).max() < 0.2
+    assert scores[taste & ~without].mean() > 1
+
+
+@VECTORS
+def test_an_audience_where_nobody_has_a_vector_is_scored_alike(scorer: Scorer) -> None:
+    users, taste = planted_users(300)
+    seeds, background, _ = masks(users, taste)
+    none = np.zeros(len(users), dtype=bool)
+    users = dataclasses.replace(users, vectors=np.zeros((300, 0), np.float32), has_vector=none)
+    assert (cross_fit(scorer, users, seeds, background).score(users) == 0).all()
+
+
+@VECTORS
+def test_the_scale_of_the_vectors_changes_no_ranking(scorer: Scorer) -> None:
+    users, taste = planted_users(300)
+    seeds, background, _ = masks(users, taste)
+    longer = dataclasses.replace(users, vectors=users.vectors * np.float32(64))
+    scores, scaled = (cross_fit(scorer, u, seeds, background).score(u) for u in (users, longer))
+    np.testing.assert_allclose(scores, scaled, atol=0.02)
+
+
+def test_crowded_regions_without_seeds_of_their_own_are_not_preferred() -> None:
+    """Half of the users sit in a dense crowd with few seeds, the seeds' own region is thin."""
+    rng = np.random.default_rng(8)
+    users, _ = planted_users(900)
+    crowd = np.arange(900) % 2 == 0
+    centre = np.where(crowd[:, None], np.eye(8)[0] + np.eye(8)[1], np.eye(8)[0])
+    spread = np.where(crowd[:, None], 0.05, 0.6)
+    vectors = (centre + spread * rng.normal(size=(900, 8))).astype(np.float32)
+    users = dataclasses.replace(users, vectors=vectors)
+    seeds = (hash_fractions(users.ids, "seeds") < np.where(crowd, 0.05, 0.3)) & (vectors[:, 2] > 0)
+    background = ~seeds
+    model = cross_fit(Knn(), users, seeds, background)
+    scores = model.score(users)
+    likes = ~crowd & (vectors[:, 2] > 0)
+    assert auc(scores[background], likes[background]) > 0.75
+
+
+def test_a_knn_model_keeps_a_bounded_number_of_vectors() -> None:
+    users, taste = planted_users(12_000)
+    seeds, background, _ = masks(users, taste)
+    nobody = np.zeros(len(users), dtype=bool)
+    model = Knn().fit(users, seeds, background, nobody, 3)
+    assert seeds.sum() > len(model.seeds) == MOST_SEEDS
+    assert background.sum() > len(model.background) == MOST_BACKGROUND
+    assert len(pickle.dumps(model)) < 200_000
+
+
+def test_vector_models_are_read_without_scikit_learn() -> None:
+    users, taste = planted_users(300)
+    seeds, background, _ = masks(users, taste)
+    fitted = blend([cross_fit(scorer, users, seeds, background) for scorer in SCORERS.values()])
+    code = (
+        "import pickle, sys\n"
+        "pickle.load(sys.stdin.buffer)\n"
+        "assert not {m for m in sys.modules if m.startswith(('sklearn', 'pyspark', 'torch'))}\n"
+    )
+    subprocess.run([sys.executable, "-c", code], input=pickle.dumps(fitted), check=True)
 
 
 def test_inner_folds_keep_seeds_and_background_apart_and_even() -> None:

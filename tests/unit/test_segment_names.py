@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kinsight.labels import is_plain, readable
 from kinsight.segment.counting import strongest
-from kinsight.segment.labels import is_plain, readable
 from kinsight.segment.lift import Shares, Term, lifts
 from kinsight.segment.naming import COLD_NAME, describe, name_segments
 

@@ -129,6 +129,12 @@ class ExpandConfig(Settings):
     warn_below_seeds: int = Field(1_000, ge=25)
     sizes: SizesConfig = SizesConfig()
     folds: int = Field(5, ge=2, le=20, description="Held-out folds of the seeds.")
+    budget_seconds: float = Field(
+        1_800,
+        gt=0,
+        description="Estimated seconds an audience that `auto` may spend on trying scorers, the "
+        "cheapest first.",
+    )
     background_users: int = Field(50_000, ge=100, description="Unlabelled users learned against.")
     maximum_seeds: int = Field(
         100_000, ge=1_000, description="Seeds learned from at most, by id hash; all are excluded."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection
 from pathlib import Path
 
 from pydantic import Field, field_validator, model_validator
@@ -18,7 +19,7 @@ from kinsight.config import (
     read_yaml,
 )
 from kinsight.errors import ConfigError
-from kinsight.expand.scorers.registry import SCORERS
+from kinsight.expand.scorers.registry import AUTO, SCORERS
 
 FILE_ENDINGS = (".csv", ".csv.gz", ".parquet")
 EXAMPLE = "seeds: {file: seeds.csv, column: user_id}"
@@ -91,30 +92,46 @@ class AudienceDefinition(Settings):
     )
     sizes: SizesConfig | None = Field(None, description="By default expand.sizes.")
     keep_seeds: bool = Field(False, description="Write the seeds too, as level `seed`.")
-    scorers: list[str] = Field(
+    scorer: str = Field(
+        AUTO,
+        description="What ranks the members: a scorer, or `auto` for the best one on hidden seeds, "
+        "or the best few together.",
+    )
+    candidates: list[str] = Field(
         default_factory=lambda: list(SCORERS),
-        min_length=1,
-        description="Candidates; the best on hidden seeds ranks the members.",
+        min_length=2,
+        description="With `scorer: auto`: what it chooses from.",
     )
     valid_days: int | None = Field(None, ge=1, description="By default expand.valid_days.")
 
-    @field_validator("scorers")
+    @field_validator("scorer")
     @classmethod
-    def _known_scorers(cls, names: list[str]) -> list[str]:
-        for name in names:
-            if name not in SCORERS:
-                near = difflib.get_close_matches(name, SCORERS, 1)
-                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(SCORERS)}"
-                raise ValueError(f"no scorer {name!r} ({hint})")
+    def _known_scorer(cls, name: str) -> str:
+        return _known(name, [AUTO, *SCORERS])
+
+    @field_validator("candidates")
+    @classmethod
+    def _known_candidates(cls, names: list[str]) -> list[str]:
         if len(set(names)) < len(names):
             raise ValueError("a scorer is named twice")
-        return names
+        return [_known(name, SCORERS) for name in names]
+
+    @model_validator(mode="after")
+    def _candidates_of_auto(self) -> Self:
+        if "candidates" in self.model_fields_set and self.scorer != AUTO:
+            raise ValueError(f"`candidates` are for `scorer: auto`; {self.scorer} is named here")
+        return self
 
     @model_validator(mode="after")
     def _some_size(self) -> Self:
         if self.sizes is not None and not (self.sizes.shares or self.sizes.counts):
             raise ValueError("`sizes` needs a share or a count")
         return self
+
+    @property
+    def tried(self) -> list[str]:
+        """The scorers that are measured on hidden seeds."""
+        return self.candidates if self.scorer == AUTO else [self.scorer]
 
     @property
     def sources(self) -> dict[str, FileSource]:
@@ -126,6 +143,15 @@ class AudienceDefinition(Settings):
             "truth": self.truth,
         }
         return {use: source for use, source in given.items() if source is not None}
+
+
+def _known(name: str, known: Collection[str]) -> str:
+    """The name, if it is known."""
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+        raise ValueError(f"no scorer {name!r} ({hint})")
+    return name
 
 
 def load_audiences(config: ExpandConfig) -> list[AudienceDefinition]:
@@ -181,6 +207,13 @@ def read_audience(file: Path) -> AudienceDefinition:
         ConfigError: If a key or value is wrong.
     """
     data = {"name": file.stem, **read_yaml(file)}
+    if "scorers" in data:
+        raise ConfigError(
+            f"{file.name}: `scorers` is not a setting.",
+            expected="`scorer:` auto or one name, and `candidates:` for what auto chooses from",
+            found=f"scorers: {data['scorers']}",
+            to_do="rename it to `candidates`, or to `scorer` where it names one",
+        )
     for key in ("seeds", "eligible", "suppress", "truth"):
         source = data.get(key)
         if isinstance(source, dict) and isinstance(source.get("file"), str):

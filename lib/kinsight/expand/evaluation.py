@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from kinsight.expand.measures import (
     wins,
 )
 from kinsight.expand.scorers.base import Scorer, cross_fit
+from kinsight.expand.scorers.blend import mean_score
 from kinsight.expand.scorers.users import Users
 
 ACTIVITY = "activity"
@@ -32,11 +33,30 @@ RANDOM = "random"
 
 
 @dataclasses.dataclass(frozen=True)
+class Placement:
+    """Where one way of ranking puts the hidden seeds of one fold.
+
+    Attributes:
+        of_seeds: Share of the background that each hidden seed outranks [hidden].
+        of_background: Share of the hidden seeds that outrank each background user [background].
+        above: Users of the whole pool expected above each hidden seed [hidden].
+        tied: Users of the pool expected to share its score [hidden].
+        pool: Users ranked.
+    """
+
+    of_seeds: FloatArray
+    of_background: FloatArray
+    above: FloatArray
+    tied: FloatArray
+    pool: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Line:
     """Where one way of ranking puts the hidden seeds.
 
     Attributes:
-        name: A scorer, or ``activity``.
+        name: A scorer, ``auto``, or ``activity``.
         of_seeds: Share of the background that each hidden seed outranks [seeds].
         of_background: Share of the hidden seeds that outrank each background user [background].
         above: Users of the whole pool expected above each hidden seed [seeds].
@@ -52,6 +72,19 @@ class Line:
     tied: FloatArray
     pool: float
     seconds: float
+
+    @classmethod
+    def over(cls, name: str, folds: Sequence[Placement], seconds: float = 0.0) -> Line:
+        """The line over some folds."""
+        return cls(
+            name=name,
+            of_seeds=np.concatenate([p.of_seeds for p in folds]),
+            of_background=np.mean([p.of_background for p in folds], axis=0),
+            above=np.concatenate([p.above for p in folds]),
+            tied=np.concatenate([p.tied for p in folds]),
+            pool=float(np.mean([p.pool for p in folds])),
+            seconds=seconds,
+        )
 
     @property
     def auc(self) -> float:
@@ -107,6 +140,61 @@ def seed_folds(users: Users, seeds: BoolArray, folds: int) -> IntArray:
     return numbers
 
 
+class Trials:
+    """What hidden seeds say of scorers, and of scorers that rank together.
+
+    Args:
+        scores: For each scorer, for each fold, the scores of all users with that fold hidden [n].
+        seconds: How long each scorer took.
+        fold: Fold of each seed, -1 for others [n].
+        background: The background sample [n].
+        weight: Users that one background user stands for.
+    """
+
+    def __init__(
+        self,
+        scores: Mapping[str, Sequence[FloatArray]],
+        seconds: Mapping[str, float],
+        fold: IntArray,
+        background: BoolArray,
+        weight: float,
+    ) -> None:
+        self.names = tuple(scores)
+        self.folds = int(fold.max()) + 1
+        self.seconds = seconds
+        self._scores = scores
+        self._fold = fold
+        self._background = background
+        self._weight = weight
+        self._placed: dict[tuple[str, ...], list[Placement]] = {}
+
+    def placements(self, names: tuple[str, ...]) -> list[Placement]:
+        """Where scorers put the hidden seeds together, by their mean score, fold by fold."""
+        if names not in self._placed:
+            self._placed[names] = [
+                self.place(fold, mean_score([self._scores[name][fold] for name in names]))
+                for fold in range(self.folds)
+            ]
+        return self._placed[names]
+
+    def place(self, fold: int, scores: FloatArray) -> Placement:
+        """Place the hidden seeds of a fold among the background by any scores [n]."""
+        hidden, others = scores[self._fold == fold], scores[self._background]
+        others_above, others_tied = _above_and_tied(hidden, others)
+        seeds_above, seeds_tied = _above_and_tied(hidden, hidden)
+        return Placement(
+            of_seeds=wins(hidden, others),
+            of_background=1.0 - wins(others, hidden),
+            above=self._weight * others_above + seeds_above,
+            tied=self._weight * others_tied + seeds_tied - 1.0,
+            pool=self._weight * len(others) + len(hidden),
+        )
+
+    def line(self, name: str) -> Line:
+        """The line of one scorer."""
+        return Line.over(name, self.placements((name,)), self.seconds[name])
+
+
 def evaluate(
     scorers: Sequence[Scorer],
     users: Users,
@@ -114,7 +202,7 @@ def evaluate(
     background: BoolArray,
     unlabelled: int,
     folds: int,
-) -> list[Line]:
+) -> tuple[Trials, Line]:
     """Measure scorers, and activity beside them, on hidden seeds.
 
     Args:
@@ -126,58 +214,21 @@ def evaluate(
         folds: Folds of the seeds.
 
     Returns:
-        One line a scorer, in their order, then the activity line.
+        The trials of the scorers, and the activity line.
     """
     fold = seed_folds(users, seeds, folds)
-    weight = unlabelled / int(background.sum())
-    lines = []
+    scores: dict[str, list[FloatArray]] = {}
+    seconds: dict[str, float] = {}
     for scorer in scorers:
         start = time.perf_counter()
-        scores = (
+        scores[scorer.name] = [
             cross_fit(scorer, users, seeds & (fold != hidden), background).score(users)
             for hidden in range(folds)
-        )
-        line = _line(scorer.name, scores, fold, background, weight)
-        lines.append(dataclasses.replace(line, seconds=time.perf_counter() - start))
-    activity = (users.activity for _ in range(folds))
-    return [*lines, _line(ACTIVITY, activity, fold, background, weight)]
-
-
-def _line(
-    name: str,
-    scores_by_fold: Iterable[FloatArray],
-    fold: IntArray,
-    background: BoolArray,
-    weight: float,
-) -> Line:
-    """Place each fold's hidden seeds among the background.
-
-    Args:
-        name: Name of the line.
-        scores_by_fold: For each fold, scores [n].
-        fold: Fold of each seed, -1 for others [n].
-        background: The background sample [n].
-        weight: Users that one background user stands for.
-    """
-    of_seeds, of_background, above, tied, pools = [], [], [], [], []
-    for number, scores in enumerate(scores_by_fold):
-        hidden, others = scores[fold == number], scores[background]
-        of_seeds.append(wins(hidden, others))
-        of_background.append(1.0 - wins(others, hidden))
-        others_above, others_tied = _above_and_tied(hidden, others)
-        seeds_above, seeds_tied = _above_and_tied(hidden, hidden)
-        above.append(weight * others_above + seeds_above)
-        tied.append(weight * others_tied + seeds_tied - 1.0)
-        pools.append(weight * len(others) + len(hidden))
-    return Line(
-        name=name,
-        of_seeds=np.concatenate(of_seeds),
-        of_background=np.mean(of_background, axis=0),
-        above=np.concatenate(above),
-        tied=np.concatenate(tied),
-        pool=float(np.mean(pools)),
-        seconds=0.0,
-    )
+        ]
+        seconds[scorer.name] = time.perf_counter() - start
+    trials = Trials(scores, seconds, fold, background, unlabelled / int(background.sum()))
+    by_activity = [trials.place(hidden, users.activity) for hidden in range(folds)]
+    return trials, Line.over(ACTIVITY, by_activity)
 
 
 def _above_and_tied(scores: FloatArray, others: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -7,14 +7,17 @@ import dataclasses
 import numpy as np
 
 from kinsight.config import ExpandConfig
+from kinsight.expand.choice import Choice, affordable, choose_by_hidden_seeds, only_choice
 from kinsight.expand.evaluation import Line, evaluate
 from kinsight.expand.levels import Level, reference_level, size_levels
 from kinsight.expand.measures import FloatArray
+from kinsight.expand.reasons import Reason, candidate_reasons
 from kinsight.expand.sample import Admitted, Sample
 from kinsight.expand.scorers.base import CrossFit, cross_fit
+from kinsight.expand.scorers.blend import blend
 from kinsight.expand.scorers.centroid import CentroidModel, seed_centres
-from kinsight.expand.scorers.registry import SCORERS
-from kinsight.expand.verdict import Verdict, choose_scorer, judge
+from kinsight.expand.scorers.registry import AUTO, SCORERS
+from kinsight.expand.verdict import Verdict, judge
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,27 +26,32 @@ class Expansion:
 
     Attributes:
         audience: The audience.
-        lines: Held-out lines of the scorers, then of activity.
-        chosen: The line of the scorer that ranks the members.
-        reason: Why this scorer.
+        lines: Held-out lines of the scorers, of ``auto`` where it chose, then of activity.
+        choice: The scorers that rank the members, and why.
         verdict: How far the ranking can be trusted.
         levels: Size levels, smallest first.
         reference: The level at which recall and lift are told.
-        models: The chosen scorer, fitted on all seeds.
+        models: The chosen scorers, fitted on all seeds.
         centre: The centre of all seeds, for the similarity of members.
         threshold: Scores below it are surely outside the largest level.
+        candidates: What the seeds do more than the base, not yet named.
     """
 
     audience: Admitted
     lines: list[Line]
-    chosen: Line
-    reason: str
+    choice: Choice
     verdict: Verdict
     levels: list[Level]
     reference: Level
     models: CrossFit
     centre: CentroidModel
     threshold: float
+    candidates: list[Reason]
+
+    @property
+    def chosen(self) -> Line:
+        """The line of what ranks the members."""
+        return self.choice.line
 
     @property
     def activity(self) -> Line:
@@ -58,22 +66,29 @@ class Expansion:
 
 
 def fit_expansion(audience: Admitted, sample: Sample, config: ExpandConfig) -> Expansion:
-    """Evaluate the scorers on hidden seeds, choose one, and fit it on all seeds."""
+    """Evaluate the scorers on hidden seeds, choose, and fit the chosen ones on all seeds."""
     users, seeds, background = sample.users, sample.seeds, sample.background
     ranked = audience.counts.ranked
     definition = audience.definition
     levels = size_levels(definition.sizes or config.sizes, ranked)
     reference = reference_level(levels)
-    scorers = [SCORERS[name] for name in definition.scorers]
-    lines = evaluate(scorers, users, seeds, background, ranked, config.folds)
-    chosen, reason = choose_scorer(lines[:-1])
-    models = cross_fit(SCORERS[chosen.name], users, seeds, background)
+    scorers, left_out = affordable(
+        [SCORERS[name] for name in definition.tried], users, config.folds, config.budget_seconds
+    )
+    trials, activity = evaluate(scorers, users, seeds, background, ranked, config.folds)
+    lines = [trials.line(name) for name in trials.names]
+    if definition.scorer == AUTO:
+        choice = choose_by_hidden_seeds(trials)
+        choice = dataclasses.replace(choice, reason="; ".join([choice.reason, *left_out]))
+        lines.append(choice.line)
+    else:
+        choice = only_choice(trials, definition.scorer)
+    models = blend([cross_fit(SCORERS[n], users, seeds, background) for n in choice.names])
     return Expansion(
         audience=audience,
-        lines=lines,
-        chosen=chosen,
-        reason=reason,
-        verdict=judge(chosen, lines[-1], reference.share),
+        lines=[*lines, activity],
+        choice=choice,
+        verdict=judge(choice.line, activity, reference.share),
         levels=levels,
         reference=reference,
         models=models,
@@ -81,6 +96,7 @@ def fit_expansion(audience: Admitted, sample: Sample, config: ExpandConfig) -> E
         threshold=safe_threshold(
             models.score(users.rows(background)), levels[-1].reach / ranked, ranked
         ),
+        candidates=candidate_reasons(sample.habits, sample.habits_of_seeds),
     )
 
 

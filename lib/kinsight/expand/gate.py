@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from kinsight.config import ExpandConfig
+from kinsight.config import ExpandConfig, SizesConfig
 from kinsight.errors import RefusedError
 from kinsight.expand.definition import AudienceDefinition
 from kinsight.expand.lists import Lists
@@ -96,10 +96,11 @@ def refusal(
     audience: AudienceDefinition, counts: SeedCounts, needed: int, lists: Lists, roster: Roster
 ) -> RefusedError | None:
     """Why an audience cannot be expanded, telling sent, matched and needed; None where it can."""
+    suppressed = roster.having(audience.name, SEED, SUPPRESSED)
     told = (
         f"{counts.sent} sent, {counts.matched} matched ({counts.duplicate} duplicate, "
-        f"{counts.unknown} without history at this date, {counts.ineligible} not eligible or "
-        "suppressed)"
+        f"{counts.unknown} without history at this date, {suppressed} suppressed, "
+        f"{counts.ineligible - suppressed} not eligible)"
     )
     if counts.sent and not counts.matched and counts.unknown and not counts.ineligible:
         sent = lists.counts[audience.name, "seeds"].examples
@@ -110,6 +111,22 @@ def refusal(
             f"{', '.join(row['user_id'] for row in known) or '(there are none)'}",
             found=f"{told}; sent ids look like {', '.join(sent) or '(all blank)'}",
             to_do="check that the column holds the ids that the events carry, written the same",
+        )
+    if counts.suppressed and not counts.eligible:
+        return RefusedError(
+            f"The suppression of {audience.name} leaves nobody.",
+            expected="eligible users whom `suppress` does not name",
+            found=f"all {counts.suppressed} eligible users suppressed",
+            to_do="check that `suppress` names those who may not be in the audience, not those "
+            "who may",
+        )
+    if suppressed and not counts.matched:
+        return RefusedError(
+            f"All known seeds of {audience.name} are suppressed or not eligible.",
+            expected=f"{needed} matched seeds",
+            found=told,
+            to_do="check that `seeds` and `suppress` are not the same list; suppressed users are "
+            "not learned from either",
         )
     if counts.matched < needed:
         return RefusedError(
@@ -127,6 +144,14 @@ def refusal(
             expected=f"{FEWEST_RANKED} eligible users who are neither seeds nor suppressed",
             found=f"{counts.ranked}; eligible with the seeds {counts.eligible}, suppressed "
             f"{counts.suppressed}",
-            to_do="widen `eligible`, or send fewer seeds",
+            to_do="widen `eligible`, shorten `suppress`, or send fewer seeds",
         )
     return None
+
+
+def oversized(sizes: SizesConfig, ranked: int) -> str | None:
+    """What is to be said where a size asks for more users than there are; None where none does."""
+    most = max(sizes.counts, default=0)
+    if most <= ranked:
+        return None
+    return f"a size of {most} users is asked for, but only {ranked} are left to rank: it holds all"

@@ -27,6 +27,8 @@ class Inputs:
         bags: user_id, bags.
         vectors: user_id, vector: the first vector of each user.
         segment_members: By segmentation: user_id, segment_id (the main segment).
+        vocabulary: field, index, token, label of the bags.
+        titles: item_id, title as known at the instant, of the items that have one.
         token_weights: By field of the bags, the inverse document frequency of each index.
         dimension: Width of the vectors.
         model_version: The encoder of the vectors.
@@ -37,6 +39,8 @@ class Inputs:
     bags: DataFrame
     vectors: DataFrame
     segment_members: dict[str, DataFrame]
+    vocabulary: DataFrame
+    titles: DataFrame
     token_weights: dict[str, FloatArray]
     dimension: int
     model_version: str
@@ -62,6 +66,7 @@ def read_inputs(run: StageRun, as_of: AsOf, audiences: Iterable[AudienceDefiniti
         .select("user_id", "vector")
     )
     width = vectors.select(F.size("vector")).first()
+    tokens = _vocabulary(run, as_of, vocabulary)
     return Inputs(
         features=run.read(features).where(of_date),
         attributes=_attributes(run, as_of),
@@ -70,7 +75,9 @@ def read_inputs(run: StageRun, as_of: AsOf, audiences: Iterable[AudienceDefiniti
         .select("user_id", "bags"),
         vectors=vectors,
         segment_members={name: _members(run, as_of, name) for name in sorted(segmentations)},
-        token_weights=_token_weights(run, as_of, vocabulary),
+        vocabulary=tokens.select("field", "index", "token", "label"),
+        titles=_titles(run, as_of),
+        token_weights=_token_weights(tokens),
         dimension=0 if width is None else int(width[0]),
         model_version=model_version,
     )
@@ -78,12 +85,7 @@ def read_inputs(run: StageRun, as_of: AsOf, audiences: Iterable[AudienceDefiniti
 
 def _attributes(run: StageRun, as_of: AsOf) -> DataFrame:
     """The newest attributes and consent of each user from before the instant."""
-    found = newest_publication(run.records(), "users")
-    if found is None:
-        users = run.tables.spark.createDataFrame([], table_schema("users"))
-    else:
-        version = run.earlier_version("users")
-        users = run.read("users", found.version if version is None else version)
+    users = _rows_of(run, "users")
     # Of rows of one file and time the greatest content wins, a refusal over a consent.
     refused = F.transform_values("consent", lambda _, given: ~given)
     parts = [F.array_sort(F.map_entries(part)) for part in (refused, F.col("attributes"))]
@@ -107,16 +109,37 @@ def _members(run: StageRun, as_of: AsOf, segmentation: str) -> DataFrame:
     return rows.select("user_id", "segment_id")
 
 
-def _token_weights(run: StageRun, as_of: AsOf, vocabulary: str) -> dict[str, FloatArray]:
-    """The inverse document frequency of each token of each field of the bags."""
+def _titles(run: StageRun, as_of: AsOf) -> DataFrame:
+    """The newest title of each item from before the instant."""
+    known = _rows_of(run, "items").where(F.col("title").isNotNull())
+    known = known.where(F.col("valid_from") < F.lit(as_of.instant))
+    newest = F.max_by("title", F.struct("valid_from", "source_file_id", "title")).alias("title")
+    return known.groupBy("item_id").agg(newest)
+
+
+def _rows_of(run: StageRun, table: str) -> DataFrame:
+    """A table that `ingest` may have written, as the date's earlier run read it, or the newest."""
+    found = newest_publication(run.records(), table)
+    if found is None:
+        return run.tables.spark.createDataFrame([], table_schema(table))
+    version = run.earlier_version(table)
+    return run.read(table, found.version if version is None else version)
+
+
+def _vocabulary(run: StageRun, as_of: AsOf, vocabulary: str) -> DataFrame:
+    """The rows of a vocabulary version."""
     found = run.require(
         "vocabularies",
         not_after=as_of.date,
         producer={"vocabulary_version": vocabulary},
         made_by="sequence",
     )
-    rows = run.read(found).where(F.col("vocabulary_version") == vocabulary)
-    table = rows.select("field", "index", "users").toArrow()
+    return run.read(found).where(F.col("vocabulary_version") == vocabulary)
+
+
+def _token_weights(vocabulary: DataFrame) -> dict[str, FloatArray]:
+    """The inverse document frequency of each token of each field of the bags."""
+    table = vocabulary.select("field", "index", "users").toArrow()
     fields = table["field"].to_numpy()
     index, users = table["index"].to_numpy(), table["users"].to_numpy()
     # The commonest token of any field, such as the one event type, stands for all users.

@@ -14,9 +14,10 @@ from kinsight.dates import AsOf
 from kinsight.expand.definition import AudienceDefinition, load_audiences
 from kinsight.expand.executor import NUMBERED
 from kinsight.expand.fitting import Expansion, fit_expansion
-from kinsight.expand.gate import SeedCounts, count_seeds, refusal, seeds_needed
+from kinsight.expand.gate import SeedCounts, count_seeds, oversized, refusal, seeds_needed
 from kinsight.expand.inputs import Inputs, read_inputs
 from kinsight.expand.lists import Lists, read_lists
+from kinsight.expand.naming import reasons_of
 from kinsight.expand.publish import (
     Refusal,
     churn_since_previous,
@@ -114,6 +115,9 @@ def _tell(
                 f"audience {audience.name}: its seeds are a segment, made from what ranks its "
                 "members; a high AUC says that the segment is found again, nothing more"
             )
+        too_large = oversized(audience.definition.sizes or config.sizes, counts.ranked)
+        if too_large is not None:
+            run.warn(f"audience {audience.name}: {too_large}")
         if counts.matched < config.warn_below_seeds:
             run.warn(
                 f"audience {audience.name} has few seeds ({counts.matched} matched; figures are "
@@ -180,13 +184,14 @@ def _publish(
         with run.step("scoring and ranking all users"):
             placed, ranked = _rank(roster, inputs, expansions)
         members = ranked.where(F.col("level") != "")
-        with run.step("measuring levels and churn"):
+        with run.step("measuring levels and churn, naming reasons"):
             facts = level_facts(members, expansions)
             churn = churn_since_previous(run, as_of, members, names)
+            reasons = reasons_of(spark, inputs, expansions)
             run.metrics |= truth_metrics(roster, ranked, expansions)
         for e in expansions:
             of_levels, name = facts[e.audience.name], e.audience.name
-            rows.append(published_row(e, as_of, of_levels, churn.get(name)))
+            rows.append(published_row(e, as_of, of_levels, churn.get(name), reasons[name]))
             curves += curve_rows(e, of_levels)
     else:
         members = spark.createDataFrame([], NUMBERED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]  # py4j has no hints
 from pyspark.errors import PySparkException
@@ -15,6 +15,8 @@ from pyspark.sql import functions as F
 from kinsight.errors import RefusedError
 from kinsight.expand.definition import AudienceDefinition, FileSource
 from kinsight.expand.inputs import Inputs
+
+NAMES_TOLD = 12
 
 ListKey = tuple[str, str]
 """Audience and use: seeds, eligible, suppress or truth."""
@@ -127,6 +129,20 @@ def read_ids(spark: SparkSession, source: FileSource, where: str) -> DataFrame:
             found=_reason(error),
             to_do="check the path and the file",
         ) from None
+    if not frame.columns:
+        raise RefusedError(
+            f"The list of {where} is empty.",
+            expected=f"a header and user ids in {path}",
+            found="not one character",
+            to_do="export the list again",
+        )
+    if not all(_is_text(name) for name in frame.columns[:NAMES_TOLD]):
+        raise RefusedError(
+            f"The list of {where} is no text.",
+            expected=f"CSV in UTF-8 with a header, or a name ending in .parquet, at {path}",
+            found=f"a first line that begins with {frame.columns[0][:20]!a}",
+            to_do="save it as CSV in UTF-8 (a spreadsheet, an archive or UTF-16 is not)",
+        )
     by_name = {name.strip(): name for name in frame.columns}
     if source.column not in by_name:
         near = difflib.get_close_matches(source.column, by_name, 1, cutoff=0.5)
@@ -134,7 +150,7 @@ def read_ids(spark: SparkSession, source: FileSource, where: str) -> DataFrame:
         raise RefusedError(
             f"The list of {where} has no column {source.column}.",
             expected=f"a column {source.column} with user ids in {path}",
-            found=", ".join(frame.columns) or "an empty file",
+            found=_some(frame.columns),
             to_do=f"name the column in the audience file with {hint}",
         )
     quoted = "`" + by_name[source.column].replace("`", "``") + "`"
@@ -145,7 +161,20 @@ def read_ids(spark: SparkSession, source: FileSource, where: str) -> DataFrame:
 def _reason(error: Exception) -> str:
     """The line of a Spark error that says what is wrong: the innermost with an error class."""
     lines = re.findall(r"\[[A-Z_.]+\].*", str(error))
+    if lines and lines[-1].startswith("[UNABLE_TO_INFER_SCHEMA]"):
+        return "a folder without data files"
     return lines[-1] if lines else str(error).strip().splitlines()[0]
+
+
+def _is_text(name: str) -> bool:
+    """Whether a column name has no sign that the file is not text in UTF-8."""
+    return "\ufffd" not in name and (name.strip().isprintable() or "\t" in name)
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names of a header."""
+    more = len(names) - NAMES_TOLD
+    return ", ".join(names[:NAMES_TOLD]) + (f" and {more} more" if more > 0 else "")
 
 
 def _segment(inputs: Inputs, audience: AudienceDefinition) -> DataFrame:

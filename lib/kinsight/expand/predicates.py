@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlglot
+from sqlglot import Token, TokenType
 from sqlglot import expressions as exp
 from sqlglot.errors import SqlglotError
 
@@ -34,6 +35,14 @@ _OPERATORS: dict[type[exp.Expression], str] = {
     exp.LTE: "<=",
     exp.GT: ">",
     exp.GTE: ">=",
+}
+_FORBIDDEN = {
+    TokenType.SELECT: "a sub-query (SELECT)",
+    TokenType.EXISTS: "EXISTS",
+    TokenType.UNION: "UNION",
+    TokenType.OVER: "a window function (OVER)",
+    TokenType.LATERAL: "LATERAL",
+    TokenType.SEMICOLON: "a semicolon",
 }
 _KINDS = {
     "double": NUMBER,
@@ -117,12 +126,21 @@ class _Compiler:
                 f"it is longer than {LONGEST} characters", "put the ids in a file instead"
             )
         try:
+            self.check_tokens(sqlglot.tokenize(self.text, read="spark"))
             statements = sqlglot.parse(self.text, read="spark")
         except SqlglotError as error:
             raise self.refused(f"it cannot be parsed ({str(error).splitlines()[0]})") from None
         if len(statements) != 1 or not isinstance(statements[0], exp.Expression):
             raise self.refused(f"one condition is expected, not {len(statements)}")
         return statements[0]
+
+    def check_tokens(self, tokens: Iterable[Token]) -> None:
+        """Refuse by name what the parser would drop without a word, or not understand."""
+        for token in tokens:
+            if token.comments or token.token_type == TokenType.HINT:
+                raise self.refused("it holds a comment", "take the comment out")
+            if token.token_type in _FORBIDDEN:
+                raise self.refused(f"{_FORBIDDEN[token.token_type]} is not part of the grammar")
 
     def condition(self, node: exp.Expression) -> str:
         """SQL of a node that is true, false or unknown of a user."""
@@ -203,7 +221,7 @@ class _Compiler:
             return value
         if isinstance(node, exp.Bracket):
             return self.entry(node)
-        raise self.refused(f"{type(node).__name__.upper()} is not part of the grammar")
+        raise self.refused(f"{_name(node)} is not part of the grammar")
 
     def literal(self, node: exp.Literal) -> _Value:
         if node.is_string:
@@ -249,6 +267,14 @@ class _Compiler:
                 pair[place] = _Value(f"TRY_CAST({pair[place].sql} AS DOUBLE)", NUMBER)
                 return pair[0], pair[1]
         raise self.refused(f"{left.sql} is a {left.kind} and {right.sql} a {right.kind}")
+
+
+def _name(node: exp.Expression) -> str:
+    """What a person calls a node that is not allowed."""
+    if isinstance(node, exp.Func) and not isinstance(node, exp.Connector | exp.Case | exp.Cast):
+        name = node.name if isinstance(node, exp.Anonymous) else node.sql_name()
+        return f"the function {name.lower()}"
+    return type(node).__name__.upper()
 
 
 def _arguments(

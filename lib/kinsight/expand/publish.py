@@ -15,6 +15,7 @@ from kinsight.errors import KinsightError
 from kinsight.expand.evaluation import RANDOM, CurvePoint, curve, random_curve
 from kinsight.expand.fitting import Expansion
 from kinsight.expand.gate import SeedCounts
+from kinsight.expand.reasons import Reason
 from kinsight.expand.roles import SEED_LEVEL
 from kinsight.runs import StageRun, newest_publication
 
@@ -88,7 +89,11 @@ def level_facts(
 
 
 def published_row(
-    expansion: Expansion, as_of: AsOf, facts: Mapping[str, LevelFacts], churn: Churn | None
+    expansion: Expansion,
+    as_of: AsOf,
+    facts: Mapping[str, LevelFacts],
+    churn: Churn | None,
+    reasons: Iterable[Reason],
 ) -> dict[str, Any]:
     """The row of a published audience."""
     audience, reference = expansion.audience, expansion.reference
@@ -108,8 +113,9 @@ def published_row(
         "status": "published",
         "members": expansion.members,
         "scorer": expansion.chosen.name,
-        "scorer_reason": expansion.reason,
+        "scorer_reason": expansion.choice.reason,
         "scorers": [*measures, (RANDOM, 0.5, 0.0, reference.share, 1.0, 0.0)],
+        "scorer_weights": dict(expansion.choice.weights),
         "reference_share": reference.share,
         "verdict": expansion.verdict.word,
         "verdict_text": expansion.verdict.text,
@@ -125,6 +131,7 @@ def published_row(
             )
             for level in expansion.levels
         ],
+        "reasons": [reason.row() for reason in reasons],
         "churn": churn.share if churn else None,
         "previous_as_of": churn.previous_as_of if churn else None,
         "valid_until": as_of.date + dt.timedelta(days=audience.valid_days),
@@ -157,7 +164,9 @@ def _row(name: str, counts: SeedCounts, needed: int) -> dict[str, Any]:
         "users_suppressed": counts.suppressed,
         "members": 0,
         "scorers": [],
+        "scorer_weights": {},
         "levels": [],
+        "reasons": [],
     }
 
 

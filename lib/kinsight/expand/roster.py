@@ -41,9 +41,10 @@ class Roster:
         """The role of users to an audience, without the truth."""
         return F.col("roles")[self.names.index(name)].bitwiseAND(STANDING)
 
-    def having(self, name: str, flag: int) -> int:
-        """Users who have a flag to an audience, whatever else they are."""
-        return sum(n for role, n in self.role_counts[name].items() if role & flag)
+    def having(self, name: str, *flags: int) -> int:
+        """Users who have all of some flags to an audience, whatever else they are."""
+        roles = self.role_counts[name].items()
+        return sum(n for role, n in roles if all(role & flag for flag in flags))
 
     def count(self, name: str, standing: int) -> int:
         """Users of an audience with a standing, whether truth or not."""

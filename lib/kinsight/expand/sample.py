@@ -7,14 +7,18 @@ import functools
 import operator
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from kinsight.config import ExpandConfig
 from kinsight.expand.definition import AudienceDefinition
 from kinsight.expand.gate import SeedCounts
+from kinsight.expand.habits import TRAIT_FEATURES, Habits, decode_habits
 from kinsight.expand.inputs import Inputs
 from kinsight.expand.measures import BoolArray
+from kinsight.expand.reasons import REASON_USERS
 from kinsight.expand.roles import MATCHED, RANKED, STANDING
 from kinsight.expand.roster import Roster
 from kinsight.expand.scorers.users import Users, decode
@@ -43,11 +47,15 @@ class Sample:
         users: Seeds and background [n].
         seeds: Matched seeds [n].
         background: A hash sample of the users to be ranked [n].
+        habits: What some of them do, see kinsight.expand.reasons [m].
+        habits_of_seeds: True for the seeds among those; the others are background [m].
     """
 
     users: Users
     seeds: BoolArray
     background: BoolArray
+    habits: Habits
+    habits_of_seeds: BoolArray
 
 
 def with_history(roster: DataFrame, inputs: Inputs) -> DataFrame:
@@ -71,9 +79,15 @@ def collect_samples(
     At most ``maximum_seeds`` + ``background_users`` users are on the driver at once, or those of
     one audience.
     """
+    tokens = {field: len(weights) for field, weights in inputs.token_weights.items()}
     for batch in sample_batches(admitted, config):
+        drawn = roster.frame.where(_any(_drawn(roster, a, config) for a in batch))
+        features = inputs.features.select(
+            "user_id", *(F.expr(f).alias(f"feature_{n}") for n, f in enumerate(TRAIT_FEATURES))
+        )
         table = (
-            with_history(roster.frame.where(_any(_drawn(roster, a, config) for a in batch)), inputs)
+            with_history(drawn, inputs)
+            .join(features, "user_id")
             .toArrow()
             .sort_by("user_id")
             .combine_chunks()
@@ -86,7 +100,20 @@ def collect_samples(
             seeds = (role == MATCHED) & (users.order < seed_share(audience, config))
             background = (role == RANKED) & (users.order < background_share(audience, config))
             own = seeds | background
-            yield audience, Sample(users.rows(own), seeds[own], background[own])
+            told = _first(users, seeds) | _first(users, background)
+            habits = decode_habits(rows.filter(pa.array(told)), tokens)
+            yield (
+                audience,
+                Sample(users.rows(own), seeds[own], background[own], habits, seeds[told]),
+            )
+
+
+def _first(users: Users, chosen: BoolArray) -> BoolArray:
+    """The first REASON_USERS of the chosen users by id hash."""
+    rows = np.flatnonzero(chosen)
+    first = np.zeros(len(chosen), dtype=bool)
+    first[rows[np.argsort(users.order[rows], kind="stable")][:REASON_USERS]] = True
+    return first
 
 
 def sample_batches(admitted: Sequence[Admitted], config: ExpandConfig) -> Iterator[list[Admitted]]:

@@ -1,9 +1,8 @@
-"""The choice of the scorer and the verdict on the audience, in words. No Spark."""
+"""The verdict on an audience, in words. No Spark."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 from kinsight.expand.evaluation import Line
 
@@ -25,23 +24,6 @@ class Verdict:
     word: str
     text: str
     beats_activity: bool
-
-
-def choose_scorer(lines: Sequence[Line]) -> tuple[Line, str]:
-    """The scorer with the greatest held-out AUC, and why in words.
-
-    Args:
-        lines: One line a scorer; of equal ones the first is taken.
-    """
-    best = max(lines, key=lambda line: line.auc)
-    if len(lines) == 1:
-        return best, f"{best.name} is the only scorer asked for"
-    others = [line for line in lines if line is not best]
-    rest = ", ".join(f"{line.auc:.3f} of {line.name}" for line in others)
-    second = max(others, key=lambda line: line.auc)
-    tie = "" if best.surely_above(second) else ", though the difference is within chance"
-    seeds = len(best.of_seeds)
-    return best, f"{best.name} has AUC {best.auc:.3f} on {seeds} hidden seeds, against {rest}{tie}"
 
 
 def judge(chosen: Line, activity: Line, share: float) -> Verdict:

@@ -11,7 +11,7 @@ import pandas as pd
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from kinsight.segment.labels import readable
+from kinsight.labels import readable
 from kinsight.segment.lift import Shares, Term, make_terms
 from kinsight.segment.members import Parts
 

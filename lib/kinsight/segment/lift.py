@@ -7,13 +7,9 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from kinsight.lift import Floats, shrink
 
-# Spread of true log lifts before any data. On Complete Journey, ten segments, terms that a tenth
-# of the members have: 0.50 to 0.56 in categories of all levels and in brands.
-PRIOR_DEVIATION = 0.5
 # One-sided 95 %: what a term is sure to reach on other users.
 SURE = 1.645
 
@@ -91,8 +87,7 @@ def lifts(shares: Shares) -> Mapping[str, Floats]:
     """Shrunken lift, held-out lift and what goes with them.
 
     The log of the ratio of mean values has the squared error var / (members x mean^2), by the
-    delta method, less the part that the segment shares with the base. With a normal prior around
-    zero the posterior mean is the ratio shrunk by prior variance / (prior variance + error^2).
+    delta method, less the part that the segment shares with the base; by it the ratio is shrunk.
 
     Args:
         shares: Sums for n pairs of a segment and a term; all members >= 1, all shares > 0.
@@ -100,18 +95,13 @@ def lifts(shares: Shares) -> Mapping[str, Floats]:
     Returns:
         Arrays [n] named like the attributes of :class:`Term`; held_out_lift is NaN where no
         held-out user has the term.
-
-    Source: Gelman et al., "Bayesian Data Analysis", section 2.5, on the log scale; compare
-    Monroe, Colaresi and Quinn, "Fightin' Words" (2008), section 3.4, for the idea.
     """
     share = shares.shares / shares.members
     base_share = shares.base_shares / shares.base_members
     variance = np.maximum(shares.squares / shares.members - share**2, 0.0)
     outside = 1.0 - shares.members / shares.base_members
     error = variance / (shares.members * share**2) * outside
-    prior = PRIOR_DEVIATION**2
-    log_lift = np.log(share / base_share) * prior / (prior + error)
-    posterior = prior * error / (prior + error)
+    log_lift, posterior = shrink(np.log(share / base_share), error)
     held_error = error * shares.members / np.maximum(shares.held_members, 1.0)
     held_share = shares.held_shares / np.maximum(shares.held_members, 1.0)
     held_base = shares.base_held_shares / max(shares.base_held_members, 1.0)

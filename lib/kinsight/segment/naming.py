@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
-from kinsight.segment.labels import is_plain
+from kinsight.labels import is_plain
 from kinsight.segment.lift import Term
-from kinsight.segment.traits import FACETS, TRAIT_FIELD
+from kinsight.traits import FACETS, TRAIT_FIELD
 
 COLD_NAME = "Cold: too few events"
 SEPARATOR = " · "

@@ -1,64 +1,21 @@
-"""Behavioural traits: who is in the top or bottom fifth of a readable feature."""
+"""Behavioural traits of clusters."""
 
 from __future__ import annotations
-
-import dataclasses
 
 import numpy as np
 import numpy.typing as npt
 
 from kinsight.segment.lift import Shares, Term, make_terms
 from kinsight.segment.sample import Sample
-
-TRAIT_FIELD = "trait"
-FIFTH = 0.2
-# Ties can leave far less than a fifth strictly beyond the quantile; a trait of few says little.
-LEAST_SHARE = 0.05
-
-
-@dataclasses.dataclass(frozen=True)
-class Trait:
-    """A trait and how it is told from a feature.
-
-    Attributes:
-        label: What a person reads.
-        facet: A name holds one trait of each facet.
-        feature: Name of the feature.
-        top: Top fifth; the bottom fifth otherwise.
-    """
-
-    label: str
-    facet: str
-    feature: str
-    top: bool = True
-
-
-PURCHASE_SHARE = "type_shares['purchase']"
-TRAITS = (
-    Trait("High Value", "value", "monetary"),
-    Trait("Low Value", "value", "monetary", top=False),
-    Trait("Wide Range", "value", "categories"),
-    Trait("Premium", "price", "average_price"),
-    Trait("Low Prices", "price", "average_price", top=False),
-    Trait("Big Baskets", "visit", "events_per_session"),
-    Trait("Small Baskets", "visit", "events_per_session", top=False),
-    Trait("Frequent", "rhythm", "frequency"),
-    Trait("Occasional", "rhythm", "frequency", top=False),
-    Trait("Lapsing", "rhythm", "recency_days"),
-    Trait("New", "rhythm", "tenure_days", top=False),
-    Trait("Weekend", "time", "weekend_share"),
-    Trait("Weekday", "time", "weekend_share", top=False),
-    Trait("Morning", "time", "morning_share"),
-    Trait("Afternoon", "time", "afternoon_share"),
-    Trait("Evening", "time", "evening_share"),
-    Trait("Night", "time", "night_share"),
-    Trait("Buying", "mix", PURCHASE_SHARE),
-    Trait("Browsing", "mix", PURCHASE_SHARE, top=False),
+from kinsight.traits import (
+    LEAST_SHARE,
+    PURCHASE_SHARE,
+    TRAIT_FIELD,
+    TRAITS,
+    Trait,
+    has_trait,
+    trait_label,
 )
-FACETS = {trait.label: trait.facet for trait in TRAITS} | {
-    "Long Visits": "visit",
-    "Short Visits": "visit",
-}
 
 
 def trait_terms(sample: Sample, labels: npt.NDArray[np.int64], clusters: int) -> list[list[Term]]:
@@ -109,20 +66,10 @@ def trait_terms(sample: Sample, labels: npt.NDArray[np.int64], clusters: int) ->
 def _has(sample: Sample, trait: Trait) -> npt.NDArray[np.float64]:
     """1 for users strictly beyond the fifth of fitting users; 0 also where unknown."""
     values = sample.features.column(trait.feature)
-    fitted = values[~sample.held_out & ~np.isnan(values)]
-    if not len(fitted):
-        return np.zeros(len(values))
-    edge = np.quantile(fitted, 1 - FIFTH if trait.top else FIFTH)
-    beyond = values > edge if trait.top else values < edge
-    return np.asarray(beyond, dtype=np.float64)
+    return has_trait(trait, values, values[~sample.held_out]).astype(np.float64)
 
 
 def _label(trait: Trait, sample: Sample) -> str:
-    """A visit is a basket only where most events are purchases."""
-    buys = (
-        PURCHASE_SHARE in sample.features.names
-        and np.mean(sample.features.column(PURCHASE_SHARE)) >= 0.5
-    )
-    if trait.facet == "visit" and not buys:
-        return "Long Visits" if trait.top else "Short Visits"
-    return trait.label
+    known = PURCHASE_SHARE in sample.features.names
+    bought = sample.features.column(PURCHASE_SHARE) if known else np.zeros(1)
+    return trait_label(trait, float(np.mean(bought)))

@@ -77,6 +77,10 @@ class BagLogistic:
         mean, scale = location_and_scale(model.score(users.rows(calibration)))
         return BagModel({f: w / scale for f, w in coefficients.items()}, -mean / scale)
 
+    def seconds(self, users: Users) -> float:
+        """Estimated seconds of a cross-fit: 1.5 us a token of a user."""
+        return 1.5e-6 * float(sum(bag.nnz for bag in users.bags.values()))
+
 
 def _validation_aucs(
     bag: sparse.csr_matrix, seeds: BoolArray, training: BoolArray, validation: BoolArray

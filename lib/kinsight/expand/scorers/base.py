@@ -61,6 +61,14 @@ class Scorer(Protocol):
         """
         ...
 
+    def seconds(self, users: Users) -> float:
+        """About how long one cross-fit takes, on one core.
+
+        An estimate from the size of the users, not from a clock: what ``auto`` can afford to try
+        must not depend on how busy the machine is.
+        """
+        ...
+
 
 @dataclasses.dataclass(frozen=True)
 class CrossFit:

@@ -1,0 +1,146 @@
+"""The choice of scorers: on hidden seeds, and measured on hidden seeds that had no part in it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+
+from kinsight.expand.choice import (
+    affordable,
+    choose,
+    choose_by_hidden_seeds,
+    only_choice,
+)
+from kinsight.expand.evaluation import Trials, evaluate
+from kinsight.expand.measures import FloatArray
+from kinsight.expand.scorers.base import cross_fit
+from kinsight.expand.scorers.blend import blend, mean_score
+from kinsight.expand.scorers.registry import AUTO, SCORERS
+from tests.unit.planted_users import masks, planted_users
+
+FOLDS, SEEDS, OTHERS = 5, 100, 1_000
+
+
+def trials_of(scores: Mapping[str, Sequence[FloatArray]]) -> Trials:
+    """Trials of given scores: the first hundred users are seeds, the others the background."""
+    fold = np.where(np.arange(SEEDS + OTHERS) < SEEDS, np.arange(SEEDS + OTHERS) % FOLDS, -1)
+    return Trials(scores, dict.fromkeys(scores, 1.0), fold, fold < 0, 1.0)
+
+
+def constant(scores: FloatArray) -> list[FloatArray]:
+    return [scores] * FOLDS
+
+
+def planted_scores(signal: float, seed: int) -> FloatArray:
+    noise = np.random.default_rng(seed).normal(size=SEEDS + OTHERS)
+    return noise + signal * (np.arange(SEEDS + OTHERS) < SEEDS)
+
+
+def test_a_clearly_better_scorer_ranks_alone() -> None:
+    trials = trials_of(
+        {"weak": constant(planted_scores(0.2, 1)), "strong": constant(planted_scores(2.0, 2))}
+    )
+    choice = choose_by_hidden_seeds(trials)
+    assert choice.names == ("strong",)
+    assert choice.line.auc == trials.line("strong").auc
+    assert choice.line.name == AUTO
+    assert choice.weights == {"strong": 1.0}
+    assert "strong ranks" in choice.reason
+    assert "of weak" in choice.reason
+    assert "chance" not in choice.reason
+
+
+def test_scorers_that_know_different_things_rank_together_and_better() -> None:
+    scores = {name: constant(planted_scores(1.0, seed)) for seed, name in enumerate("abc")}
+    trials = trials_of(scores)
+    choice = choose_by_hidden_seeds(trials)
+    assert len(choice.names) > 1
+    assert sum(choice.weights.values()) == pytest.approx(1.0)
+    assert choice.line.auc > max(trials.line(name).auc for name in trials.names) + 0.02
+    assert "rank together" in choice.reason
+
+
+def test_a_scorer_surely_worse_than_the_best_has_no_part() -> None:
+    scores = {"good": constant(planted_scores(1.5, 1)), "noise": constant(planted_scores(0.0, 2))}
+    assert choose(trials_of(scores), range(FOLDS)) == ("good",)
+
+
+def test_of_equally_good_choices_the_first_and_simplest_is_taken() -> None:
+    same = constant(planted_scores(1.0, 3))
+    assert choose(trials_of({"first": same, "second": same}), range(FOLDS)) == ("first",)
+
+
+def test_the_auc_of_auto_owes_nothing_to_the_luck_of_the_choice() -> None:
+    """Scorers that are new noise in every fold: the best of them looks good, auto must not."""
+    rng = np.random.default_rng(4)
+    lucky, honest = [], []
+    for _ in range(40):
+        scores = {
+            name: [rng.normal(size=SEEDS + OTHERS) for _ in range(FOLDS)] for name in "abcdef"
+        }
+        trials = trials_of(scores)
+        names = choose(trials, range(FOLDS))
+        lucky.append(np.mean([p.of_seeds.mean() for p in trials.placements(names)]))
+        honest.append(choose_by_hidden_seeds(trials).line.auc)
+    error = np.std(honest) / np.sqrt(len(honest))
+    assert np.mean(lucky) > 0.53
+    assert np.mean(honest) == pytest.approx(0.5, abs=3 * error)
+
+
+def test_the_seeds_of_a_fold_have_no_part_in_its_own_choice() -> None:
+    """In fold 0 `liar` puts the hidden seeds on top, in all others at the bottom."""
+    honest = planted_scores(0.8, 5)
+    is_seed = np.arange(SEEDS + OTHERS) < SEEDS
+    liar = [np.where(is_seed, 9.0 if fold == 0 else -9.0, honest) for fold in range(FOLDS)]
+    trials = trials_of({"honest": constant(honest), "liar": liar})
+    line = choose_by_hidden_seeds(trials).line
+    assert line.auc == pytest.approx(trials.line("honest").auc)
+
+
+def test_auto_is_as_good_as_the_best_scorer_on_planted_users() -> None:
+    users, taste = planted_users(500)
+    seeds, background, _ = masks(users, taste)
+    trials, _ = evaluate(list(SCORERS.values()), users, seeds, background, 400, FOLDS)
+    choice = choose_by_hidden_seeds(trials)
+    best = max(trials.line(name).auc for name in trials.names)
+    assert choice.line.auc > best - 0.01
+
+
+def test_the_mean_of_scores_is_what_the_fitted_blend_gives() -> None:
+    users, taste = planted_users(300)
+    seeds, background, _ = masks(users, taste)
+    fitted = [cross_fit(SCORERS[name], users, seeds, background) for name in ("centroid", "knn")]
+    together = blend(fitted).score(users)
+    np.testing.assert_allclose(together, mean_score([f.score(users) for f in fitted]))
+    assert blend(fitted[:1]) is fitted[0]
+
+
+def test_one_named_scorer_ranks_with_its_own_line() -> None:
+    trials = trials_of({"a": constant(planted_scores(1.0, 1))})
+    choice = only_choice(trials, "a")
+    assert choice.line.name == "a"
+    assert "names" in choice.reason
+
+
+def test_the_dearest_candidates_are_left_out_of_a_small_budget_and_named() -> None:
+    users, _ = planted_users(300)
+    scorers = list(SCORERS.values())
+    costs = {s.name: 6 * s.seconds(users) for s in scorers}
+    kept, said = affordable(scorers, users, 5, sum(costs.values()) - 1e-9)
+    dearest = max(costs, key=lambda name: costs[name])
+    assert [s.name for s in kept] == [name for name in SCORERS if name != dearest]
+    assert dearest in said[0]
+    assert "budget_seconds" in said[0]
+    assert [s.name for s in affordable(scorers, users, 5, 1e-12)[0]] == [min(costs, key=costs.get)]
+    assert affordable(scorers, users, 5, 1e9) == (scorers, [])
+
+
+def test_an_estimate_depends_on_the_size_of_the_users_only() -> None:
+    users, _ = planted_users(400)
+    half = users.rows(np.arange(len(users)) % 2 == 0)
+    for scorer in SCORERS.values():
+        assert scorer.seconds(users) == scorer.seconds(dataclasses.replace(users))
+        assert 0 < scorer.seconds(half) < scorer.seconds(users)
