@@ -22,9 +22,12 @@
   let current = null;
   const mark = () => {
     const line = innerHeight / 4;
-    let reached = 0;
+    let [reached, best] = [0, -Infinity];
     places.forEach((place, i) => {
-      if (place.offsetParent && place.getBoundingClientRect().top <= line) reached = i;
+      const top = place.offsetParent ? place.getBoundingClientRect().top : Infinity;
+      // Of cards side by side, the one that was asked for.
+      const wins = top > best || (top === best && place.matches(":target"));
+      if (top <= line && wins) [reached, best] = [i, top];
     });
     up.hidden = scrollY < innerHeight;
     if (links[reached] === current) return;
