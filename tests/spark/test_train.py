@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
+from kinsight.embed.job import run_embed
 from kinsight.encoders.artifact import read_artifact
+from kinsight.encoders.batch import Batch
 from kinsight.errors import ConfigError, RefusedError
+from kinsight.models import model_folder
 from kinsight.runs import StageSummary
+from kinsight.train.checkpoint import FOLDER
 from kinsight.train.job import run_train, usable_model
+from kinsight.train.loader import SequenceLoader
 from kinsight.workspace import Workspace
 from tests.conftest import open_test_workspace
-from tests.planted_sequences import plant_sequences
+from tests.planted_sequences import ITEMS, plant_sequences
 from tests.planting import publish
 
 DATE = "2024-03-01"
@@ -125,6 +130,55 @@ def test_the_random_encoder_trains_nothing(trained: Trained) -> None:
     row = workspace.tables.read("models").where(f"model_version = '{version}'").collect()[0]
     assert (row["encoder"], row["objective"], row["dimension"]) == ("random", "none", 8)
     assert row["metrics"] == {"epochs": 0.0}
+
+
+def test_a_killed_run_is_taken_up_and_gives_the_same_model(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = trained.workspace
+    root = model_folder(workspace.config.tables, FOLDER)
+    [version] = trained.summary.producer["model_version"]
+    batches = SequenceLoader.batches
+
+    def until(loader: SequenceLoader, epoch: int) -> Iterator[Batch]:
+        if epoch == 3:
+            raise KeyboardInterrupt
+        return batches(loader, epoch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SequenceLoader, "batches", until)
+        with pytest.raises(KeyboardInterrupt):
+            run_train(workspace, workspace.as_of(DATE))
+    assert [p.parent.parent for p in root.glob("*/epoch-0002/state.json")] == [root]
+    again = run_train(workspace, workspace.as_of(DATE))
+    assert again.producer["model_version"] == [version]
+    assert again.metrics["users_per_second"] > 0
+    assert not root.exists()
+
+
+def test_content_mean_is_fitted_on_its_date_and_embedded_like_any_other(
+    trained: Trained,
+) -> None:
+    workspace = with_train(trained.workspace, encoder={"name": "content_mean", "width": 8})
+    summary = run_train(workspace, workspace.as_of(DATE))
+    plant_sequences(workspace, "2024-04-01", seed=9, only=["sequences"])
+    again = run_train(workspace, workspace.as_of(DATE), latest_input=True)
+    assert again.producer == summary.producer
+    [version] = summary.producer["model_version"]
+    row = workspace.tables.read("models").where(f"model_version = '{version}'").collect()[0]
+    assert (row["encoder"], row["objective"], row["dimension"]) == ("content_mean", "none", 8)
+    assert row["users_trained"] == summary.counts["users_trained"]
+    assert row["metrics"]["basis_items"] == ITEMS
+    run_embed(workspace, workspace.as_of(DATE))
+    rows = workspace.tables.read("embeddings").where(f"model_version = '{version}'").collect()
+    vectors = {row["user_id"]: np.array(row["vector"]) for row in rows if row["events_used"] > 3}
+    users = sorted(vectors)
+    unit = np.stack([vectors[u] / np.linalg.norm(vectors[u]) for u in users])
+    taste = np.array([int(user[1:]) % 2 for user in users])
+    cosines = unit @ unit.T
+    # The two tastes share no item.
+    alike = taste[:, None] == taste
+    assert cosines[alike].mean() > cosines[~alike].mean() + 0.5
 
 
 def test_too_few_users_are_refused_before_anything_is_written(

@@ -59,10 +59,18 @@ def test_halves_share_no_time_and_lose_no_event() -> None:
 
 
 def regulars(users: int, seed: int) -> Histories:
-    """Each user keeps to three items of her own; one item a day for twelve days."""
+    """Each user keeps to three items of her own among 12 to 29, and every day meets two of 2 to 11.
+
+    The latter drown the former for whoever has not learned that they tell nothing.
+    """
     rng = np.random.default_rng(seed)
-    own = [rng.choice(np.arange(2, 30), 3, replace=False) for _ in range(users)]
-    return from_items([[(int(rng.choice(o)), day) for day in range(12)] for o in own])
+    own = [rng.choice(np.arange(12, 30), 3, replace=False) for _ in range(users)]
+    return from_items(
+        [
+            [(int(i), day) for day in range(12) for i in (rng.choice(o), *rng.integers(2, 12, 2))]
+            for o in own
+        ]
+    )
 
 
 @pytest.mark.parametrize("name", ["transformer", "gru"])
@@ -81,8 +89,8 @@ def test_halves_of_held_out_users_lie_nearer_after_training(name: str) -> None:
     after = measured()
     assert after["view_chance_1"] == 0.01
     assert after["view_users"] == 100
-    assert after["view_recall_1"] > max(0.3, before["view_recall_1"] + 0.05)
-    assert after["view_nearer"] > max(0.9, before["view_nearer"])
+    assert after["view_recall_1"] > max(0.15, 2 * before["view_recall_1"])
+    assert after["view_nearer"] > before["view_nearer"] + 0.05
 
 
 def test_equal_vectors_for_everybody_are_worth_chance() -> None:
@@ -103,7 +111,8 @@ def test_the_loss_is_that_of_the_paper_on_the_nearest_strangers() -> None:
         encoder, batch, torch.Generator().manual_seed(5)
     )
     views, users = two_views(batch, 0.2, 0.8, torch.Generator().manual_seed(5))
-    vectors = torch.nn.functional.normalize(encoder.read(encoder.encode(views))[:, 0], dim=1)
+    read = encoder.read(encoder.encode(views))[:, 0].detach()
+    vectors = torch.nn.functional.normalize(read, dim=1)
     expected = 0.0
     for view in range(2 * users):
         strangers = [o for o in range(2 * users) if o % users != view % users]
@@ -112,7 +121,7 @@ def test_the_loss_is_that_of_the_paper_on_the_nearest_strangers() -> None:
         own = vectors[(view + users) % (2 * users)]
         expected += float((vectors[view] - own).square().sum()) / 2
     assert loss.targets == users == 4
-    assert float(loss.total) == pytest.approx(expected, rel=1e-4)
+    assert float(loss.total.detach()) == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_single_user_and_users_of_one_time_give_no_loss() -> None:

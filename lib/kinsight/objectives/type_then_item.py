@@ -6,8 +6,8 @@ before it asks with what, so "which item, if it is a purchase" is a question of 
 
 Loss of a vector h, in the width of items, with a next event of type b and item t: CE(W h + c, b) +
 CE of t for the vector h + W2 gelu(W1 [h; e_b]), e_b being an embedding of the type; c, learned,
-begins at the log share of each type and W2 at zero, so that training begins at `next_item`. Which
-vector predicts which event: ``next_events``; the second term: ``item_softmax``. Left out of
+begins at the log share of each type, W and W2 at zero, so that training begins at `next_item`.
+Which vector predicts which event: ``next_events``; the second term: ``item_softmax``. Left out of
 MBGen: item codes instead of items, the interleaved tokens, experts by position, beam search.
 """
 
@@ -69,6 +69,7 @@ class TypeThenItem(Objective):
             nn.Linear(2 * width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
         with torch.no_grad():
+            self.type_scores.weight.zero_()
             self.type_scores.bias.copy_(log_share(data.type_frequency))
             for weight in self.given_type[2].parameters():
                 weight.zero_()
