@@ -1,5 +1,5 @@
 CREATE TABLE IF NOT EXISTS {table} (
-  user_id        STRING NOT NULL COMMENT 'Customer',
+  user_id        STRING NOT NULL COMMENT 'Customer, or the anonymous id of a visitor; `sequence` applies table identities',
   event_time     TIMESTAMP NOT NULL COMMENT 'When it happened (UTC instant)',
   event_id       STRING NOT NULL COMMENT 'The mapped id, or row- and a hash of the content, with its number where identical rows of a file follow',
   event_type     STRING NOT NULL COMMENT 'view, click, cart, favourite, purchase, return, redeem or another configured name',

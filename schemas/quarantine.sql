@@ -1,6 +1,6 @@
 CREATE TABLE IF NOT EXISTS {table} (
   source         STRING NOT NULL COMMENT 'Name of the source in the configuration',
-  kind           STRING NOT NULL COMMENT 'events, items or users',
+  kind           STRING NOT NULL COMMENT 'events, items, users or identities',
   source_file_id STRING NOT NULL COMMENT 'The file that held the row',
   path           STRING NOT NULL COMMENT 'Where the file was read',
   reason         STRING NOT NULL COMMENT 'Why the row was refused',

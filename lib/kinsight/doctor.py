@@ -144,9 +144,8 @@ def _space(name: str, folder: str) -> Check:
 
 def _sources(config: KinsightConfig) -> Iterator[Check]:
     """Whether local source paths match anything; others are left to `ingest`."""
-    ingest = config.ingest
-    for source in (*ingest.events, *ingest.items, *ingest.users):
-        if "://" in source.path:
+    for source in config.ingest.sources():
+        if source.path is None or "://" in source.path:
             continue
         path = Path(source.path)
         root = Path(path.anchor or ".")
@@ -154,5 +153,9 @@ def _sources(config: KinsightConfig) -> Iterator[Check]:
         if not path.exists() and not any(root.glob(pattern)):
             to_do = f"correct `path` of source {source.name}, or put the files there"
             yield Check(f"source {source.name}", "problem", f"nothing at {source.path}", to_do)
+        elif source.format == "delta" and not (path / "_delta_log").is_dir():
+            to_do = f"set `path` of source {source.name} to the folder that holds _delta_log"
+            found = f"{source.path} is no Delta table"
+            yield Check(f"source {source.name}", "problem", found, to_do)
         else:
             yield Check(f"source {source.name}", "ok", source.path)

@@ -30,6 +30,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("ingest.events", config.EventSourceConfig),
     ("ingest.items", config.ItemSourceConfig),
     ("ingest.users", config.UserSourceConfig),
+    ("ingest.identities", config.IdentitySourceConfig),
     ("sequence", config.SequenceConfig),
     ("train", config.TrainConfig),
     ("embed", config.EmbedConfig),

@@ -106,10 +106,12 @@ class TestFiles:
         with pytest.raises(RefusedError, match="cannot be listed"):
             list_files(spark, EventSourceConfig(name="log", path="nowhere://bucket/x"), "events")
 
-    def test_a_delta_table_is_no_source(self, spark: SparkSession, tmp_path: Path) -> None:
+    def test_a_delta_table_among_files_is_refused(
+        self, spark: SparkSession, tmp_path: Path
+    ) -> None:
         (tmp_path / "table" / "_delta_log").mkdir(parents=True)
         with pytest.raises(ConfigError, match="Delta table"):
-            list_files(spark, event_source(tmp_path / "table"), "events")
+            list_files(spark, event_source(tmp_path), "events")
 
     @pytest.mark.parametrize("name", ["cut.parquet", "no-gzip.csv.gz", "text.parquet"])
     def test_an_unreadable_file_is_found_at_the_first_look(

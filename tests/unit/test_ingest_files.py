@@ -93,5 +93,5 @@ def test_a_changed_file_replaces_its_earlier_state_and_those_of_a_renamed_source
         KnownFile("other source", "events", "also", "/data/a.csv"),
         KnownFile("old name", "events", "gone", "/data/a.csv"),
     ]
-    inventory = Inventory(known=known, new={}, unchanged=0, remapped=[], stale={})
+    inventory = Inventory(known=known, new={}, unchanged=0, remapped=[], gone=[], stale={})
     assert inventory.replaced_by([FILE], ["log", "also"]) == ["same", "old name"]

@@ -7,6 +7,7 @@ values (``KINSIGHT__SEGMENT__SEGMENTS=12``), and relative paths are relative to 
 from kinsight.config.base import Name, Settings, Share, Zone
 from kinsight.config.ingest import (
     EventSourceConfig,
+    IdentitySourceConfig,
     IngestConfig,
     ItemSourceConfig,
     SourceConfig,
@@ -29,6 +30,7 @@ __all__ = [
     "EmbedConfig",
     "EventSourceConfig",
     "ExpandConfig",
+    "IdentitySourceConfig",
     "IngestConfig",
     "ItemSourceConfig",
     "KinsightConfig",

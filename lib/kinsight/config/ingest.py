@@ -18,9 +18,14 @@ class SourceConfig(Settings):
     known_columns: ClassVar[tuple[str, ...]] = ()
 
     name: Name = Field(description="Name in ingested_files and quarantine.")
-    path: str = Field(description="File, folder or glob.")
-    format: Literal["csv", "json", "parquet"] | None = Field(
-        None, description="By default from the file ending. json: one object a line."
+    path: str | None = Field(None, description="File, folder, glob, or folder of a Delta table.")
+    table: str | None = Field(
+        None, description="Delta table by its name in Spark's catalogue, in place of `path`."
+    )
+    format: Literal["csv", "delta", "json", "parquet"] | None = Field(
+        None,
+        description="By default from the file ending; delta where there is a _delta_log. json: "
+        "one object a line.",
     )
     options: dict[str, str] = Field(
         default_factory=dict, description="Spark reader options, such as {sep: ';'}."
@@ -50,6 +55,16 @@ class SourceConfig(Settings):
         twice = sorted({*self.columns} & {*self.constants})
         if twice:
             raise ValueError(f"both in `columns` and in `constants`: {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.path is None) == (self.table is None):
+            raise ValueError("give either `path` or `table`, not both and not neither")
+        if self.table is not None and self.format not in (None, "delta"):
+            raise ValueError(f"a `table` is read as delta, not as {self.format}")
+        if self.options and (self.table is not None or self.format == "delta"):
+            raise ValueError("`options` are for files; a Delta table takes none")
         return self
 
 
@@ -107,12 +122,28 @@ class UserSourceConfig(SourceConfig):
     )
 
 
+class IdentitySourceConfig(SourceConfig):
+    """A source of links from anonymous ids to users, such as a log of logins.
+
+    Columns: see schemas/identities.sql; a log of logins needs anonymous_id, user_id and known_from.
+    """
+
+    known_columns: ClassVar[tuple[str, ...]] = (
+        "anonymous_id",
+        "user_id",
+        "known_from",
+        "valid_from",
+        "valid_to",
+    )
+
+
 class IngestConfig(Settings):
-    """Stage `ingest`: raw files to events, items and users."""
+    """Stage `ingest`: raw files to events, items, users and identities."""
 
     events: list[EventSourceConfig] = Field(min_length=1)
     items: list[ItemSourceConfig] = Field(default_factory=list)
     users: list[UserSourceConfig] = Field(default_factory=list)
+    identities: list[IdentitySourceConfig] = Field(default_factory=list)
     session_gap_minutes: float = Field(30, gt=0, description="Inactivity that ends a session.")
     max_quarantine_share: float = Field(
         0.1, ge=0, le=1, description="Above this share of refused rows a source is refused whole."
@@ -128,9 +159,13 @@ class IngestConfig(Settings):
         description="Events on or after this date are quarantined; a day after now by default.",
     )
 
+    def sources(self) -> tuple[SourceConfig, ...]:
+        """All sources, whatever their rows become."""
+        return (*self.events, *self.items, *self.users, *self.identities)
+
     @model_validator(mode="after")
     def _unique_names(self) -> Self:
-        names = [s.name for s in (*self.events, *self.items, *self.users)]
+        names = [s.name for s in self.sources()]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"source names must be unique; used twice: {', '.join(twice)}")

@@ -143,7 +143,7 @@ def _resolve_paths(data: dict[str, Any], config_file: Path) -> dict[str, Any]:
         absolute(report, "folder")
     ingest = data.get("ingest")
     if isinstance(ingest, dict):
-        for kind in ("events", "items", "users"):
+        for kind in ("events", "items", "users", "identities"):
             sources = ingest.get(kind)
             for source in sources if isinstance(sources, list) else []:
                 absolute(source, "path")

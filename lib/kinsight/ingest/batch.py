@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from kinsight.config import (
     EventSourceConfig,
+    IdentitySourceConfig,
     IngestConfig,
     ItemSourceConfig,
     SourceConfig,
@@ -25,7 +26,14 @@ from kinsight.ingest.inventory import sources_of
 from kinsight.ingest.layouts import Layout, group_layouts, probe_files
 from kinsight.ingest.mapping import check_time_format
 from kinsight.ingest.reading import FILE_ID, read_rows
-from kinsight.ingest.rows import RAW, REASON, event_rows, item_rows, user_rows
+from kinsight.ingest.rows import (
+    RAW,
+    REASON,
+    event_rows,
+    identity_rows,
+    item_rows,
+    user_rows,
+)
 from kinsight.runs import StageRun
 
 _READ_FAILURE = re.compile(r"Encountered error while reading file (.+?)\.\s+SQLSTATE")
@@ -60,7 +68,7 @@ class Batch:
         files: All files that were read, by id.
         rows: Rows by kind, see ``kinsight.ingest.rows``; kinds without new files are absent.
         tallies: Counts by kind, file and reason.
-        footer_rows: Rows by file id where Parquet footers tell them.
+        footer_rows: Rows by file id where Parquet footers or a Delta log tell them.
     """
 
     files: dict[str, SourceFile]
@@ -149,8 +157,10 @@ class _Reader:
                 parsed.append(item_rows(raw, layout.source, path))
             elif isinstance(layout.source, UserSourceConfig):
                 parsed.append(user_rows(raw, layout.source, path))
+            elif isinstance(layout.source, IdentitySourceConfig):
+                parsed.append(identity_rows(raw, layout.source, path))
         rows = reduce(DataFrame.unionByName, parsed)
-        is_text = any(layout.format != "parquet" for layout in layouts)
+        is_text = any(layout.format not in ("parquet", "delta") for layout in layouts)
         return rows.persist(StorageLevel.MEMORY_AND_DISK) if is_text else rows
 
     def _count(self, kind: Kind, layouts: list[Layout], rows: DataFrame) -> None:
@@ -162,6 +172,9 @@ class _Reader:
             file = _failed_file(error, layouts)
             if file is None:
                 raise
+            if file.delta is not None:
+                # Its rows may have left with a file that this one replaces: all of it or nothing.
+                raise _unreadable(UnreadableFileError(file.path, _innermost(error))) from None
             self._leave_out(UnreadableFileError(file.path, _innermost(error)))
             del self.batch.files[file.id], self.batch.rows[kind]
             rows.unpersist()
@@ -173,16 +186,20 @@ class _Reader:
     def _leave_out(self, error: UnreadableFileError) -> None:
         """Warn about an unreadable file, or refuse it."""
         if self.config.on_unreadable_file == "refuse":
-            raise RefusedError(
-                f"A source file cannot be read: {error.path}",
-                expected="a whole file of its format that may be opened",
-                found=error.why,
-                to_do="replace or remove the file, or set ingest.on_unreadable_file: skip to go "
-                "on without it until it can be read",
-            ) from None
+            raise _unreadable(error) from None
         self.run.warn(
             f"left out until the next run, because it cannot be read: {error.path}: {error.why}"
         )
+
+
+def _unreadable(error: UnreadableFileError) -> RefusedError:
+    return RefusedError(
+        f"A source file cannot be read: {error.path}",
+        expected="a whole file of its format that may be opened",
+        found=error.why,
+        to_do="replace or remove the file, or set ingest.on_unreadable_file: skip to go on "
+        "without it until it can be read (files of a Delta table are never skipped)",
+    )
 
 
 def _tally(rows: DataFrame, kind: Kind) -> list[Tally]:

@@ -19,8 +19,8 @@ from pyspark.sql import SparkSession
 from kinsight.config import SourceConfig
 from kinsight.errors import ConfigError, RefusedError
 
-Kind = Literal["events", "items", "users"]
-Format = Literal["csv", "json", "parquet"]
+Kind = Literal["events", "items", "users", "identities"]
+Format = Literal["csv", "delta", "json", "parquet"]
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 
@@ -49,6 +49,23 @@ class UnreadableFileError(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
+class DeltaEntry:
+    """How the log of a Delta table speaks of one of its files.
+
+    Attributes:
+        path: The path in the log, by which the file is found there again.
+        deletion_vector: Name of the list of its deleted rows; empty where it has none.
+        rows: Rows that are not deleted; None where the log does not tell.
+        snapshot: Delta's own object of the version that was listed.
+    """
+
+    path: str
+    deletion_vector: str
+    rows: int | None
+    snapshot: Any = dataclasses.field(compare=False, repr=False)
+
+
+@dataclasses.dataclass(frozen=True)
 class SourceFile:
     """One file of one source, as it was when it was listed.
 
@@ -60,6 +77,7 @@ class SourceFile:
         uri: The location, percent-encoded, as Spark tells it beside each row.
         size: Bytes.
         modified_milliseconds: Modification time since 1970-01-01 UTC.
+        delta: What the log says of it, where it belongs to a Delta table.
     """
 
     kind: Kind
@@ -69,6 +87,7 @@ class SourceFile:
     uri: str
     size: int
     modified_milliseconds: int
+    delta: DeltaEntry | None = None
 
     @property
     def modified(self) -> dt.datetime:
@@ -77,13 +96,15 @@ class SourceFile:
 
     @property
     def id(self) -> str:
-        """Modification time, then a hash of source, path, size and modification time.
+        """Modification time, then a hash of source, path, size, modification time, deleted rows.
 
         The time comes first so that the ids of one night lie close together: Delta's minimum and
         maximum a data file then tell which files a replacement cannot touch.
         """
-        content = json.dumps([self.source, self.path, self.size, self.modified_milliseconds])
-        digest = hashlib.sha256(content.encode()).hexdigest()
+        content = [self.source, self.path, self.size, self.modified_milliseconds]
+        if self.delta is not None and self.delta.deletion_vector:
+            content.append(self.delta.deletion_vector)
+        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
         return f"{self.modified:%Y%m%dT%H%M%S}-{digest[:16]}"
 
 
@@ -99,6 +120,8 @@ def common_format(source: SourceConfig, files: list[SourceFile]) -> Format:
     Raises:
         ConfigError: If endings differ or tell nothing and no format is configured.
     """
+    if any(file.delta is not None for file in files):
+        return "delta"
     if source.format is not None:
         return source.format
     by_format: dict[Format | None, str] = {}
@@ -125,13 +148,14 @@ def list_files(spark: SparkSession, source: SourceConfig, kind: Kind) -> list[So
 
     Raises:
         RefusedError: If nothing is there, or the path may not be read.
-        ConfigError: If the path is a Delta table.
+        ConfigError: If a Delta table lies among the files.
     """
+    assert source.path is not None, "tables of the catalogue are listed by kinsight.ingest.delta"
     jvm: Any = spark.sparkContext._jvm
     try:
         with java_errors(source.path):
             root = jvm.org.apache.hadoop.fs.Path(source.path)
-            system = root.getFileSystem(_hadoop_conf(spark))
+            system = root.getFileSystem(hadoop_conf(spark))
             starts = (
                 [system.getFileStatus(root)] if system.exists(root) else system.globStatus(root)
             )
@@ -173,7 +197,7 @@ def first_line(spark: SparkSession, file: SourceFile, encoding: str, comment: st
     jvm: Any = spark.sparkContext._jvm
     with java_errors(file.path):
         path = jvm.org.apache.hadoop.fs.Path(file.location)
-        conf = _hadoop_conf(spark)
+        conf = hadoop_conf(spark)
         codec = jvm.org.apache.hadoop.io.compress.CompressionCodecFactory(conf).getCodec(path)
         stream = path.getFileSystem(conf).open(path)
         try:
@@ -197,7 +221,7 @@ def parquet_footer(spark: SparkSession, file: SourceFile) -> tuple[str, int]:
     with java_errors(file.path):
         path = jvm.org.apache.hadoop.fs.Path(file.location)
         input_file = jvm.org.apache.parquet.hadoop.util.HadoopInputFile.fromPath(
-            path, _hadoop_conf(spark)
+            path, hadoop_conf(spark)
         )
         reader = jvm.org.apache.parquet.hadoop.ParquetFileReader.open(input_file)
         try:
@@ -223,7 +247,8 @@ def java_errors(path: str) -> Iterator[None]:
         raise UnreadableFileError(path, str(error).splitlines()[0]) from None
 
 
-def _hadoop_conf(spark: SparkSession) -> Any:
+def hadoop_conf(spark: SparkSession) -> Any:
+    """The JVM's settings of file systems."""
     jsc: Any = spark.sparkContext._jsc
     return jsc.hadoopConfiguration()
 
@@ -236,12 +261,11 @@ def _walk(system: Any, status: Any) -> Iterator[Any]:
     for child in system.listStatus(status.getPath()):
         name = child.getPath().getName()
         if name == "_delta_log":
-            folder = _shown(status.getPath())
             raise ConfigError(
-                "A source is a Delta table.",
-                expected="CSV, JSON or Parquet files; a Delta folder also holds removed rows",
-                found=f"{folder}/_delta_log",
-                to_do="export the table to Parquet first",
+                "A source holds a Delta table among its files.",
+                expected="files, or one Delta table: its folder also holds rows that were removed",
+                found=f"{_shown(status.getPath())}/_delta_log",
+                to_do="make the table a source of its own",
             )
         if not name.startswith(("_", ".")):
             yield from _walk(system, child)
@@ -253,15 +277,24 @@ def _source_file(status: Any, source: SourceConfig, kind: Kind) -> SourceFile:
         source=source.name,
         path=_shown(status.getPath()),
         location=str(status.getPath().toString()),
-        uri=re.sub("^file:/+", "file:/", str(status.getPath().toUri().toString())),
+        uri=plain_uri(str(status.getPath().toUri().toString())),
         size=int(status.getLen()),
         modified_milliseconds=int(status.getModificationTime()),
     )
 
 
+def plain_uri(uri: str) -> str:
+    """A URI as it is compared: Spark writes local ones as file:/x or file:///x."""
+    return re.sub("^file:/+", "file:/", uri)
+
+
+def shown_path(path: str) -> str:
+    """A path as a person writes it: local ones without their scheme."""
+    return re.sub("^file:/+", "/", path)
+
+
 def _shown(path: Any) -> str:
-    """A Hadoop path as a person writes it: local ones without their scheme."""
-    return re.sub(r"^file:/+", "/", str(path.toString()))
+    return shown_path(str(path.toString()))
 
 
 def _nearest_names(system: Any, path: Any) -> list[str]:

@@ -28,7 +28,8 @@ def check_batch(batch: Batch, config: IngestConfig, inventory: Inventory) -> lis
 
     Raises:
         RefusedError: If a source has no rows, too many refused ones, or changed meanwhile.
-        IntegrityError: If a Parquet footer tells another number of rows than were read.
+        IntegrityError: If a Parquet footer or Delta's log tells another number of rows than were
+            read.
     """
     warnings = []
     by_source: dict[str, list[Tally]] = {source: [] for source in inventory.new}
@@ -95,7 +96,7 @@ def _check_footers(batch: Batch) -> None:
         if file_id in batch.files and read[file_id] != rows:
             raise IntegrityError(
                 f"A file was not read whole: {batch.files[file_id].path}",
-                expected=f"{rows:,} rows, as its footer tells",
+                expected=f"{rows:,} rows, as its footer or the table's log tells",
                 found=f"{read[file_id]:,} rows",
                 to_do="check the file, then run again",
             )

@@ -10,12 +10,15 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from kinsight.config import IngestConfig, SourceConfig
-from kinsight.ingest.files import Kind, SourceFile, list_files
+from kinsight.errors import RefusedError
+from kinsight.ingest.delta import Listing, list_source
+from kinsight.ingest.files import Kind, SourceFile
 from kinsight.ingest.reading import FILE_ID
 from kinsight.runs import StageRun
 
-KINDS: tuple[Kind, ...] = ("events", "items", "users")
-TABLES = ("quarantine", "items", "users", "events", "ingested_files")  # in order of commits
+KINDS: tuple[Kind, ...] = ("events", "items", "users", "identities")
+TABLES = ("quarantine", "items", "users", "identities", "events", "ingested_files")
+"""In the order of commits."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +30,7 @@ class KnownFile:
     source: str
     path: str
     deduplicated: int = 0
+    accepted: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Inventory:
         new: Files to read, by source: new ones, and changed ones under their new id.
         unchanged: Number of files that were read before and are left alone.
         remapped: Sources with such files whose settings changed since the last run.
+        gone: Files that their Delta table no longer has: their rows go. Files that vanish from a
+            folder are not gone: many shops move what was read away.
         stale: By table, ids of rows that ``ingested_files`` does not list: a run was killed between
             writing them and listing their files.
     """
@@ -46,6 +52,7 @@ class Inventory:
     new: dict[str, list[SourceFile]]
     unchanged: int
     remapped: list[str]
+    gone: list[KnownFile]
     stale: dict[str, list[str]]
 
     def replaced_by(self, files: Iterable[SourceFile], sources: Sequence[str]) -> list[str]:
@@ -75,22 +82,31 @@ def sources_of(config: IngestConfig) -> Iterator[tuple[Kind, SourceConfig]]:
         yield "items", item_source
     for user_source in config.users:
         yield "users", user_source
+    for identity_source in config.identities:
+        yield "identities", identity_source
 
 
 def take_inventory(spark: SparkSession, run: StageRun, config: IngestConfig) -> Inventory:
     """List all sources, once, and compare with ``ingested_files``.
 
+    The versions of Delta tables are recorded as inputs of the run.
+
     Raises:
         RefusedError: If a source has no files or cannot be listed.
     """
-    listed = {source.name: list_files(spark, source, kind) for kind, source in sources_of(config)}
-    columns = (FILE_ID, "kind", "source", "path", "rows_deduplicated")
+    listings = {s.name: list_source(spark, s, kind) for kind, s in sources_of(config)}
+    columns = (FILE_ID, "kind", "source", "path", "rows_deduplicated", "rows_accepted")
     known = [KnownFile(*row) for row in run.read("ingested_files").select(*columns).collect()]
+    gone = _gone_files(config, listings, known)
+    for name, listing in listings.items():
+        if listing.root is not None:
+            run.inputs[f"source {name}"] = listing.version
+    listed = {name: listing.files for name, listing in listings.items()}
     done = {file.id for file in known}
     places = {(file.kind, file.path) for file in known}
     fresh = [file for files in listed.values() for file in files if file.id not in done]
-    if any((file.kind, file.path) in places for file in fresh):
-        # An event that a changed file held may go with it; then its copies elsewhere count.
+    if gone or any((file.kind, file.path) in places for file in fresh):
+        # An event that such a file held may go with it; then its copies elsewhere count.
         done -= {file.id for file in known if file.deduplicated}
     new = {name: [f for f in files if f.id not in done] for name, files in listed.items()}
     last = run.log.newest("events")
@@ -105,13 +121,49 @@ def take_inventory(spark: SparkSession, run: StageRun, config: IngestConfig) -> 
             if len(new[source.name]) < len(listed[source.name])
             and _is_remapped(source, settings.get(kind, []))
         ],
+        gone=gone,
         stale=_stale_ids(run, last.record.outputs if last else {}, {file.id for file in known}),
     )
 
 
+def _gone_files(
+    config: IngestConfig, listings: Mapping[str, Listing], known: Sequence[KnownFile]
+) -> list[KnownFile]:
+    """Files read before that are not in the newest version of their Delta table.
+
+    All that a source brought before counts as its table's: so a source that was files and becomes
+    a table, or whose table moved, does not bring its rows twice.
+    """
+    names = {source.name for _, source in sources_of(config)}
+    gone: list[KnownFile] = []
+    for kind, source in sources_of(config):
+        listing = listings[source.name]
+        if listing.root is None:
+            continue
+        live = {file.path for file in listing.files}
+        before = [
+            file
+            for file in known
+            if file.kind == kind
+            and (
+                file.source == source.name
+                or (file.source not in names and listing.holds(file.path))
+            )
+        ]
+        if not live and not before:
+            raise RefusedError(
+                f"Source {source.name} has no files: its Delta table is empty.",
+                expected=f"at least one row in {listing.root}",
+                found=f"no files in version {listing.version}",
+                to_do=f"correct `path` or `table` of source {source.name}",
+            )
+        gone += [file for file in before if file.path not in live]
+    return gone
+
+
 def _is_remapped(source: SourceConfig, before: list[dict[str, Any]]) -> bool:
-    """Whether a source had other settings, its path aside, in the configuration before."""
-    now = source.model_dump(mode="json", exclude={"path"})
+    """Whether a source had other settings, its place aside, in the configuration before."""
+    now = source.model_dump(mode="json", exclude={"path", "table"})
     then = next((settings for settings in before if settings["name"] == source.name), now)
     return any(then.get(key, value) != value for key, value in now.items())
 

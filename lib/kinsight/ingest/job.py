@@ -27,8 +27,9 @@ from kinsight.workspace import Workspace
 def run_ingest(workspace: Workspace) -> StageSummary:
     """Read the files that are new or changed since the last run, and publish the tables.
 
-    A changed file's old rows go as its new ones come, in the same commit. ``ingested_files`` is
-    written last, so that the next run repeats a killed one whole.
+    A changed file's old rows go as its new ones come, in the same commit; so do those of files
+    that a Delta table no longer has. ``ingested_files`` is written last, so that the next run
+    repeats a killed one whole.
 
     Args:
         workspace: Session, configuration and tables.
@@ -44,7 +45,7 @@ def run_ingest(workspace: Workspace) -> StageSummary:
     with workspace.run("ingest", None, config) as run:
         with run.step("looking for new files"):
             inventory = take_inventory(workspace.spark, run, config)
-        if not inventory.new:
+        if not inventory.new and not inventory.gone:
             workspace.progress.say(f"none of {inventory.unchanged} files is new or changed")
         for source in inventory.remapped:
             run.warn(
@@ -57,6 +58,8 @@ def run_ingest(workspace: Workspace) -> StageSummary:
             counts = _write(workspace, run, inventory, batch)
         run.publish_unchanged(table for table in TABLES if table not in run.outputs)
         run.counts.update(_totals(counts), files_unchanged=inventory.unchanged)
+        run.counts["files_removed"] = len(inventory.gone)
+        run.counts["rows_removed"] = sum(file.accepted for file in inventory.gone)
         return run.summary()
 
 
@@ -70,7 +73,7 @@ def _write(
         with run.step("writing quarantine"):
             refused = refused_rows(spark, batch, run.started_at)
             run.write("quarantine", refused, {FILE_ID: keys["quarantine"]})
-    for table in ("items", "users"):
+    for table in ("items", "users", "identities"):
         if keys[table]:
             with run.step(f"writing {table}"):
                 run.write(table, accepted_rows(spark, batch, table), {FILE_ID: keys[table]})
@@ -105,6 +108,7 @@ def replaced_ids(inventory: Inventory, batch: Batch, sources: list[str]) -> dict
         files = [file for file in batch.files.values() if file.kind == kind]
         new = {file.id for file in files}
         old = set(inventory.replaced_by(files, sources))
+        old |= {file.id for file in inventory.gone if file.kind == kind}
         keys[kind] |= new | old
         keys["ingested_files"] |= new | old
         if refused or old:

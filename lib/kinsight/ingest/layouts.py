@@ -31,7 +31,8 @@ class Layout:
         source: The source.
         format: How they are read.
         signature: Column names of CSV files; the schema text of Parquet files; the paths of the
-            values that the source reads from JSON lines, the same for all its files.
+            values that the source reads from JSON lines, and the name of the source for a Delta
+            table, the same for all its files.
         files: The files, by path.
     """
 
@@ -58,10 +59,12 @@ class Probe:
 def probe_files(
     spark: SparkSession, source: SourceConfig, files: Sequence[SourceFile]
 ) -> list[Probe]:
-    """Look at the header or footer of each file, several at once."""
+    """Look at the header or footer of each file, several at once; Delta's log has told."""
     fmt = common_format(source, list(files))
 
     def probe(file: SourceFile) -> Probe:
+        if file.delta is not None:
+            return Probe(file, (source.name,), file.delta.rows)
         try:
             if fmt == "parquet":
                 schema, rows = parquet_footer(spark, file)

@@ -38,7 +38,7 @@ class FileCounts:
 
 
 def accepted_rows(spark: SparkSession, batch: Batch, table: str) -> DataFrame:
-    """The rows of a batch that go to items, users or events; none where it has no such files."""
+    """The rows of a batch that go to one table; none where it has no such files."""
     rows = next((rows for kind, rows in batch.rows.items() if kind == table), None)
     if rows is None:
         return spark.createDataFrame([], table_schema(table))
@@ -105,6 +105,7 @@ def count_files(run: StageRun, batch: Batch, deduplicated: Counter[str]) -> list
         "quarantine": _by_file(run, batch, "quarantine", F.count("*")),
         "items": _by_file(run, batch, "items", F.count("*")),
         "users": _by_file(run, batch, "users", F.count("*")),
+        "identities": _by_file(run, batch, "identities", F.count("*")),
         "events": _by_file(run, batch, "events", F.count("*"), F.count_if(is_identical()), *times),
     }
     counts = []

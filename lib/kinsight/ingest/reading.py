@@ -11,7 +11,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
 from kinsight.errors import ConfigError, RefusedError
-from kinsight.ingest.files import JAVA_ERRORS, SourceFile
+from kinsight.ingest.delta import read_entries
+from kinsight.ingest.files import JAVA_ERRORS, SourceFile, UnreadableFileError
 from kinsight.ingest.layouts import Layout, csv_options
 
 ROW, LINE, FILE_ID = "row", "line", "source_file_id"
@@ -35,7 +36,12 @@ def read_rows(spark: SparkSession, layout: Layout) -> DataFrame:
         a spoilt CSV or JSON row, else null; ``line_reason``: why it is spoilt, else null;
         ``source_file_id``: null if the file changed since it was listed.
     """
-    readers = {"csv": _read_csv, "json": _read_json, "parquet": _read_parquet}
+    readers = {
+        "csv": _read_csv,
+        "delta": _read_delta,
+        "json": _read_json,
+        "parquet": _read_parquet,
+    }
     rows = readers[layout.format](spark, layout)
     spoilt = F.lit(SPOILT_LINE.get(layout.format))
     # Spark writes local paths as file:/x or file:///x, depending on how it came to them.
@@ -138,6 +144,21 @@ def _read_parquet(spark: SparkSession, layout: Layout) -> DataFrame:
             is_instant = nanoseconds[name] == "true"
             column = instant if is_instant else instant.cast("timestamp_ntz")
         columns.append(column.alias(name))
+    no_line = F.lit(None).cast("string").alias(LINE)
+    return rows.select(F.struct(*columns).alias(ROW), no_line, "_metadata")
+
+
+def _read_delta(spark: SparkSession, layout: Layout) -> DataFrame:
+    try:
+        rows = read_entries(spark, layout.files)
+    except UnreadableFileError as error:
+        raise RefusedError(
+            f"The Delta table of source {layout.source.name} cannot be read.",
+            expected="a table whose files are all there",
+            found=str(error),
+            to_do="read it with Spark, and restore it if that fails too",
+        ) from None
+    columns = [F.col("`" + name.replace("`", "``") + "`") for name in rows.columns]
     no_line = F.lit(None).cast("string").alias(LINE)
     return rows.select(F.struct(*columns).alias(ROW), no_line, "_metadata")
 

@@ -1,4 +1,4 @@
-"""Raw rows to rows of events, items and users, each with a reason where it is refused."""
+"""Raw rows to rows of the tables, each with a reason where it is refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from kinsight.config import EventSourceConfig, IngestConfig, ItemSourceConfig, UserSourceConfig
+from kinsight.config import (
+    EventSourceConfig,
+    IdentitySourceConfig,
+    IngestConfig,
+    ItemSourceConfig,
+    UserSourceConfig,
+)
+from kinsight.errors import RefusedError
 from kinsight.ingest import mapping, validation
 from kinsight.ingest.mapping import Field
 from kinsight.ingest.reading import FILE_ID, row_type
@@ -135,6 +142,53 @@ def user_rows(rows: DataFrame, source: UserSourceConfig, path: str) -> DataFrame
     return _finish(rows, columns, checks)
 
 
+def identity_rows(rows: DataFrame, source: IdentitySourceConfig, path: str) -> DataFrame:
+    """Rows of identities: the columns of the table but run_id, with reason and raw.
+
+    Raises:
+        RefusedError: If neither known_from nor valid_from is given: a link without either would be
+            known before the login that made it.
+    """
+    types = row_type(rows)
+    fields = mapping.bind(source, types, ("anonymous_id", "user_id"), path)
+    if "known_from" not in fields and "valid_from" not in fields:
+        raise RefusedError(
+            f"Source {source.name} does not say when its links became known.",
+            expected="column `known_from`, such as the time of the login, or `valid_from`",
+            found=f"{', '.join(types.names)} in {path}",
+            to_do="map `known_from`; for links that were known before the first event, set "
+            "constants: {known_from: '1970-01-01'}",
+        )
+    anonymous_id, user_id = (mapping.text(fields[n]) for n in ("anonymous_id", "user_id"))
+    times = {
+        name: mapping.instant(fields[name], source.time_format, source.timezone)
+        if name in fields
+        else F.lit(None).cast("timestamp")
+        for name in ("known_from", "valid_from", "valid_to")
+    }
+    known_from = F.coalesce(times["known_from"], times["valid_from"])
+    valid_from = F.coalesce(times["valid_from"], _always())
+    expected = _expected_time(source.time_format)
+    known = fields.get("known_from") or fields["valid_from"]
+    checks = [
+        validation.fits_its_format(),
+        validation.is_present(anonymous_id, fields["anonymous_id"]),
+        validation.is_present(user_id, fields["user_id"]),
+        validation.refuse_when(anonymous_id == user_id, "anonymous_id and user_id are the same"),
+        *(validation.is_readable(t, fields[n], expected) for n, t in times.items() if n in fields),
+        validation.is_present(known_from, known),
+        validation.refuse_when(times["valid_to"] <= valid_from, "valid_to is not after valid_from"),
+    ]
+    columns = {
+        "anonymous_id": anonymous_id,
+        "user_id": user_id,
+        "known_from": known_from,
+        "valid_from": valid_from,
+        "valid_to": times["valid_to"],
+    }
+    return _finish(rows, columns, checks)
+
+
 def _finish(rows: DataFrame, columns: dict[str, Column], checks: Sequence[Column]) -> DataFrame:
     reason = validation.first_reason(checks)
     return rows.select(
@@ -161,17 +215,20 @@ def _valid_from(
     source: ItemSourceConfig | UserSourceConfig, fields: dict[str, Field]
 ) -> tuple[Column, list[Column]]:
     """From when on a row holds, 1970-01-01 where it does not say, and the check of its value."""
-    always = F.lit(dt.date(1970, 1, 1)).cast("timestamp")
     if "valid_from" not in fields:
-        return always, []
+        return _always(), []
     field = fields["valid_from"]
     time = mapping.instant(field, source.time_format, source.timezone)
     check = validation.is_readable(time, field, _expected_time(source.time_format))
-    return F.coalesce(time, always), [check]
+    return F.coalesce(time, _always()), [check]
 
 
 def _expected_time(time_format: str | None) -> str:
     return f"a time ({time_format or 'ISO 8601'})"
+
+
+def _always() -> Column:
+    return F.lit(dt.date(1970, 1, 1)).cast("timestamp")
 
 
 def _null() -> Column:

@@ -23,6 +23,8 @@ from kinsight.sequence.encoding import (
 )
 from kinsight.sequence.features import user_features
 from kinsight.sequence.gather import count_user_tokens, gather_events
+from kinsight.sequence.identities import links_known_at, spans_of
+from kinsight.sequence.linking import link_anonymous_ids
 from kinsight.sequence.products import (
     find_products,
     product_tokens,
@@ -118,9 +120,9 @@ def run_sequence(
         _kept_frames() as keep,
         workspace.run("sequence", as_of, settings, latest_input) as run,
     ):
-        events, items = _read_inputs(run)
+        events, items, identities = _read_inputs(run)
         vocabulary = None if new_vocabulary else _find_vocabulary(run, as_of)
-        window = _cut_window(run, as_of, settings, events, keep)
+        window = _cut_window(run, as_of, settings, events, identities, keep)
         levels = 0 if vocabulary is None else vocabulary.levels
         gathered = _gather(run, as_of, settings, window, items, levels, keep)
         if vocabulary is None:
@@ -146,19 +148,27 @@ def _kept_frames() -> Iterator[FrameMap]:
             frame.unpersist()
 
 
-def _read_inputs(run: StageRun) -> tuple[DataFrame, DataFrame]:
-    """Events and items, at the versions of this date's earlier run where there was one."""
+def _read_inputs(run: StageRun) -> tuple[DataFrame, DataFrame, DataFrame | None]:
+    """Events, items and identities, at the versions of this date's earlier run if there was one.
+
+    Identities are None where none were ever ingested.
+    """
     pinned = run.earlier_version("events")
     if pinned is None:
         published = run.require("events", made_by="ingest")
         events = run.read(published)
         items_version = published.record.outputs.get("items")
+        identities_version = published.record.outputs.get("identities")
     else:
         events = run.read("events", pinned)
         items_version = run.earlier_version("items")
+        identities_version = run.earlier_version("identities")
     if items_version is None:
-        return events, run.tables.spark.createDataFrame([], table_schema("items"))
-    return events, run.read("items", items_version)
+        items = run.tables.spark.createDataFrame([], table_schema("items"))
+    else:
+        items = run.read("items", items_version)
+    # Version 0 only created the table.
+    return events, items, run.read("identities", identities_version) if identities_version else None
 
 
 def _find_vocabulary(run: StageRun, as_of: AsOf) -> Vocabulary | None:
@@ -171,11 +181,22 @@ def _find_vocabulary(run: StageRun, as_of: AsOf) -> Vocabulary | None:
 
 
 def _cut_window(
-    run: StageRun, as_of: AsOf, settings: SequenceConfig, events: DataFrame, keep: FrameMap
+    run: StageRun,
+    as_of: AsOf,
+    settings: SequenceConfig,
+    events: DataFrame,
+    identities: DataFrame | None,
+    keep: FrameMap,
 ) -> _Window:
-    """The events that the run may see, without those of hot users beyond the cap."""
+    """The events that the run may see by known user, without those of hot users beyond the cap."""
     cap = settings.hot_user_events
     window = events_in_window(events, as_of, settings.lookback_days)
+    if identities is not None:
+        start = as_of.days_before(settings.lookback_days)
+        with run.step("linking anonymous ids"):
+            links = keep(links_known_at(identities, as_of.instant))
+            spans = keep(spans_of(links, start.instant))
+            window = link_anonymous_ids(run, window, links, spans, keep)
     by_user = keep(events_by_user(window))
     with run.step("counting events"):
         counts = count_window(by_user, cap)
