@@ -64,6 +64,17 @@ def user(user_id: str, valid_from: dt.datetime, kind: str) -> dict[str, Any]:
     }
 
 
+def login(cookie: str, user_id: str, known_from: dt.datetime, **values: Any) -> dict[str, Any]:
+    return {
+        "anonymous_id": cookie,
+        "user_id": user_id,
+        "known_from": known_from,
+        "valid_from": EPOCH,
+        "valid_to": None,
+        "source_file_id": "planted",
+    } | values
+
+
 def past(instant: dt.datetime) -> dict[str, Rows]:
     """What is known at the instant; the last events lie one second before it."""
     moments = [instant - SECOND, *(instant - dt.timedelta(hours=7 * n) for n in range(1, 30))]
@@ -72,13 +83,18 @@ def past(instant: dt.datetime) -> dict[str, Rows]:
             event(f"user {u}", when, item_id=("old", "other")[(u + n) % 2], price=1.0 + n)
             for u in range(6)
             for n, when in enumerate(moments)
-        ],
+        ]
+        + [event(f"cookie {c}", when) for c in range(3) for when in moments[:8]],
         "items": [
             item("old", EPOCH, ["food", "fruit"], "Apple"),
             item("old", instant - SECOND, ["food", "fruit"], "Apple, renamed"),
             item("other", EPOCH, ["home"], "Lamp"),
         ],
         "users": [user(f"user {u}", EPOCH, "known") for u in range(6)],
+        "identities": [
+            login("cookie 0", "user 0", instant - SECOND),
+            login("cookie 1", "user 1", EPOCH, valid_to=moments[3]),
+        ],
     }
 
 
@@ -103,6 +119,12 @@ def future(instant: dt.datetime) -> dict[str, Rows]:
             item("new item", instant + SECOND, ["new"], "New"),
         ],
         "users": [user(f"user {u}", instant + SECOND, "churned") for u in range(6)],
+        "identities": [
+            login("cookie 0", "user 5", instant, valid_from=instant - dt.timedelta(days=1)),
+            login("cookie 1", "user 1", instant, valid_from=moments[0] - dt.timedelta(days=1)),
+            login("cookie 2", "user 2", instant),
+            login("user 3", "user 4", instant + SECOND),
+        ],
     }
 
 
@@ -136,9 +158,17 @@ def test_sequence_writes_the_same_whether_or_not_the_future_is_there(
     )
 
     features = with_future.tables.read("user_features").collect()
-    assert len(features) == 6
+    events = {row["user_id"]: row["events"] for row in features}
+    assert events == {
+        "user 0": 30 + 8,  # a login one second before the instant: clicks before it count
+        "user 1": 30 + 4,  # those before the end of the link
+        "cookie 1": 4,
+        "cookie 2": 8,  # its login comes at the instant: too late
+        **{f"user {u}": 30 for u in range(2, 6)},
+    }
     day_in_seconds = 86_400
-    assert {round(row["recency_days"] * day_in_seconds, 3) for row in features} == {1.0}
+    recency = {round(row["recency_days"] * day_in_seconds, 3) for row in features}
+    assert recency == {1.0}
     titles = with_future.tables.read("vocabularies").where("token = 'old'").first()
     assert titles is not None
     assert titles["label"] == "Apple, renamed", "known one second before the instant"

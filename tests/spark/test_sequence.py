@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from kinsight.errors import IntegrityError, RefusedError
 from kinsight.runs import StageSummary
-from kinsight.sequence import job
+from kinsight.sequence import job, linking
 from kinsight.sequence.job import run_sequence
 from kinsight.workspace import Workspace
 from tests.comparison import assert_same_tables, rows_of
@@ -67,6 +67,17 @@ def item(item_id: str, **values: Any) -> dict[str, Any]:
         "price": None,
         "attributes": None,
         "content_vector": None,
+        "source_file_id": "planted",
+    } | values
+
+
+def link(anonymous_id: str, user_id: str, known_from: dt.datetime, **values: Any) -> dict[str, Any]:
+    return {
+        "anonymous_id": anonymous_id,
+        "user_id": user_id,
+        "known_from": known_from,
+        "valid_from": day("1970-01-01"),
+        "valid_to": None,
         "source_file_id": "planted",
     } | values
 
@@ -229,6 +240,7 @@ def other_plans(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> Iterato
     others = {"spark.sql.shuffle.partitions": "3", "spark.sql.autoBroadcastJoinThreshold": "-1"}
     before = {name: str(spark.conf.get(name)) for name in others}
     monkeypatch.setattr(job, "BROADCAST_PRODUCTS", 0)
+    monkeypatch.setattr(linking, "BROADCAST_SPANS", 0)
     for name, value in others.items():
         spark.conf.set(name, value)
     yield
@@ -237,16 +249,28 @@ def other_plans(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 @pytest.mark.usefixtures("other_plans")
-def test_the_order_and_partitioning_of_the_input_change_nothing(
+def test_neither_order_nor_partitioning_nor_clicks_before_a_login_change_anything(
     spark: SparkSession,
     tmp_path: Path,
     published: tuple[Workspace, StageSummary, Expected],
     shop: tuple[Rows, Rows],
 ) -> None:
     events, items = (random.Random(1).sample(rows, len(rows)) for rows in shop)
-    other = planted(spark, tmp_path / "warehouse", events, items)
-    sequence(other)
+    login, visitors = day("2024-03-09"), ("user 3", "user 5", "hot")
+    before = [e["user_id"] in visitors and e["event_time"] < login for e in events]
+    split = [
+        e | {"user_id": f"cookie of {e['user_id']}"} if anonymous else e
+        for e, anonymous in zip(events, before, strict=True)
+    ]
+    other = planted(spark, tmp_path / "warehouse", split, items)
+    logins = [link(f"cookie of {u}", u, login + dt.timedelta(n)) for u in visitors for n in (0, 2)]
+    publish(other, "ingest", {"events": [], "items": [], "identities": logins})
+    counts = sequence(other).counts
     assert_same_tables(published[0], other, OUTPUTS)
+    in_window = [e for e, anonymous in zip(split, before, strict=True) if anonymous]
+    instant = other.as_of(DATE).days_before(SETTINGS["lookback_days"]).instant
+    expected = sum(e["event_time"] >= instant for e in in_window)
+    assert (counts["anonymous_ids_linked"], counts["events_reattributed"]) == (3, expected)
 
 
 def test_late_events_leave_a_published_date_alone_until_the_latest_input_is_asked_for(
@@ -264,7 +288,11 @@ def test_late_events_leave_a_published_date_alone_until_the_latest_input_is_aske
     publish(
         workspace,
         "ingest",
-        {"events": late, "items": [item("apple", title="Pomme", valid_from=day("2024-02-01"))]},
+        {
+            "events": late,
+            "items": [item("apple", title="Pomme", valid_from=day("2024-02-01"))],
+            "identities": [link("b", "a", day("2024-03-08"))],
+        },
     )
 
     again = sequence(workspace)
@@ -272,7 +300,7 @@ def test_late_events_leave_a_published_date_alone_until_the_latest_input_is_aske
     assert {table: rows_of(workspace.tables.read(table)) for table in OUTPUTS} == before
 
     renewed = sequence(workspace, latest_input=True)
-    assert renewed.counts["users"] == 3
+    assert renewed.counts["users"] == 2, "b turned out to be a, and there is one who came late"
     assert renewed.producer == first.producer, "a published vocabulary stays as it is"
 
 
