@@ -16,11 +16,13 @@ from kinsight.encoders.artifact import Artifact
 from kinsight.errors import ConfigError, RefusedError
 from kinsight.models import list_models
 from kinsight.runs import RunRecord, producer_names
+from kinsight.sequence.identities import links_known_at, spans_of, with_known_users
 from kinsight.tables import table_names
 from kinsight.workspace import Workspace
 
 Facts = Mapping[str, Any]
 LATEST_EVENTS = 10
+_FIRST = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 EVENT_COLUMNS = ("event_time", "event_type", "item_id", "price", "quantity")
 
 
@@ -195,10 +197,16 @@ def _memberships(
 def _latest_events(workspace: Workspace, user: str, as_of: dt.date) -> list[Facts]:
     """The user's newest events before the date, as the run of its features saw them."""
     made_from = workspace.log.newest("user_features", as_of=as_of)
-    version = made_from.record.inputs.get("events") if made_from else None
-    events = workspace.tables.read("events", version).where(F.col("user_id") == user)
+    inputs = made_from.record.inputs if made_from else {}
+    instant = workspace.as_of(as_of).instant
+    events = workspace.tables.read("events", inputs.get("events"))
+    if "identities" in inputs:
+        identities = workspace.tables.read("identities", inputs["identities"])
+        own = identities.where(F.col("user_id") == user).select("anonymous_id").distinct()
+        links = links_known_at(identities.join(own, "anonymous_id", "left_semi"), instant)
+        events = with_known_users(events, F.broadcast(spans_of(links, _FIRST)))
     rows = (
-        events.where(F.col("event_time") < F.lit(workspace.as_of(as_of).instant))
+        events.where((F.col("user_id") == user) & (F.col("event_time") < F.lit(instant)))
         .orderBy(F.desc("event_time"), F.desc("event_id"))
         .limit(LATEST_EVENTS)
         .select(*EVENT_COLUMNS)

@@ -93,6 +93,8 @@ def test_a_delta_table_is_followed_through_appends_deletes_and_optimize(
     spark.sql(f"DELETE FROM {table} WHERE shop = 'Lyon'")
     emptied = run_ingest(workspace)
     assert emptied.counts["files_read"] == 0 < emptied.counts["files_removed"]
+    (warning,) = emptied.warnings
+    assert warning.endswith("rows of source clicks are gone: its Delta table no longer has them")
     assert ingested(workspace) == live(spark, table)
     assert workspace.tables.read("quarantine").count() == 0
 

@@ -95,9 +95,10 @@ def read_entries(spark: SparkSession, files: Sequence[SourceFile]) -> DataFrame:
     entries = [file.delta for file in files if file.delta is not None]
     snapshot = entries[0].snapshot
     with java_errors(files[0].path):
-        chosen = snapshot.allFiles().filter(
-            _jvm_column(F.col("path").isin([e.path for e in entries]))
-        )
+        chosen = snapshot.allFiles()
+        if len(entries) < snapshot.numOfFiles():
+            paths = F.col("path").isin([entry.path for entry in entries])
+            chosen = chosen.filter(_jvm_column(paths))
         actions = jvm.scala.jdk.javaapi.CollectionConverters.asScala(chosen.collectAsList()).toSeq()
         rows = snapshot.deltaLog().createDataFrame(
             snapshot, actions, False, jvm.scala.Option.empty()

@@ -56,6 +56,8 @@ def run_ingest(workspace: Workspace) -> StageSummary:
             for warning in check_batch(batch, config, inventory):
                 run.warn(warning)
             counts = _write(workspace, run, inventory, batch)
+        for warning in lost_rows(inventory, counts):
+            run.warn(warning)
         run.publish_unchanged(table for table in TABLES if table not in run.outputs)
         run.counts.update(_totals(counts), files_unchanged=inventory.unchanged)
         run.counts["files_removed"] = len(inventory.gone)
@@ -114,6 +116,20 @@ def replaced_ids(inventory: Inventory, batch: Batch, sources: list[str]) -> dict
         if refused or old:
             keys["quarantine"] |= new | old
     return {table: sorted(ids) for table, ids in keys.items()}
+
+
+def lost_rows(inventory: Inventory, counts: list[FileCounts]) -> list[str]:
+    """A warning for each source whose table lost files with more rows than its new ones have."""
+    net: Counter[str] = Counter()
+    for file in inventory.gone:
+        net[file.source] += file.accepted
+    for count in counts:
+        net[count.file.source] -= count.accepted
+    return [
+        f"{rows:,} rows of source {source} are gone: its Delta table no longer has them"
+        for source, rows in net.items()
+        if rows > 0
+    ]
 
 
 def _totals(counts: list[FileCounts]) -> dict[str, int]:
