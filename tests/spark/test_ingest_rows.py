@@ -18,6 +18,7 @@ from pyspark.sql.types import DataType, DoubleType, IntegerType, LongType, Strin
 
 from kinsight.config import (
     EventSourceConfig,
+    IdentitySourceConfig,
     IngestConfig,
     ItemSourceConfig,
     SourceConfig,
@@ -28,7 +29,7 @@ from kinsight.ingest.files import EPOCH, list_files
 from kinsight.ingest.layouts import group_layouts, probe_files
 from kinsight.ingest.mapping import Field, check_time_format, flag, instant, number, text
 from kinsight.ingest.reading import read_rows
-from kinsight.ingest.rows import event_rows, item_rows, user_rows
+from kinsight.ingest.rows import event_rows, identity_rows, item_rows, user_rows
 
 CONFIG = IngestConfig.model_validate({"events": [{"name": "log", "path": "/data"}]})
 NOW = dt.datetime(2024, 6, 1, 12, tzinfo=dt.timezone.utc)
@@ -380,6 +381,45 @@ class TestRows:
             ({"country": "FR"}, {}, "email is not yes or no"),
         ]
 
+    def test_a_login_links_a_cookie_for_all_clicks_and_bad_links_are_refused(
+        self, spark: SparkSession, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "logins.csv"
+        path.write_text(
+            "cookie,user_id,login,until\n"
+            "a,u1,01.06.2024 12:00,\n"
+            "b,u1,01.06.2024 12:00,02.06.2024 00:00\n"
+            ",u1,01.06.2024 12:00,\n"
+            "c,,01.06.2024 12:00,\n"
+            "d,u1,soon,\n"
+            "e,u1,,\n"
+            "f,u1,01.06.2024 12:00,01.01.1960 00:00\n"
+            "g,g,01.06.2024 12:00,\n"
+        )
+        columns = {"anonymous_id": "cookie", "known_from": "login", "valid_to": "until"}
+        settings = {"time_format": "dd.MM.yyyy HH:mm", "timezone": "Europe/Berlin"}
+        source = IdentitySourceConfig.model_validate(
+            {"name": "logins", "path": str(path), "columns": columns, **settings}
+        )
+        (raw,) = raw_rows(spark, source)
+        rows = identity_rows(raw, source, str(path)).collect()
+        good = {row["anonymous_id"]: row for row in rows if row["reason"] is None}
+        assert good.keys() == {"a", "b"}
+        assert good["a"]["known_from"] == dt.datetime(2024, 6, 1, 10)
+        assert (good["a"]["valid_from"], good["a"]["valid_to"]) == (dt.datetime(1970, 1, 1), None)
+        assert good["b"]["valid_to"] == dt.datetime(2024, 6, 1, 22)
+        assert [row["reason"] for row in rows if row["reason"]] == [
+            "anonymous_id (column cookie) is missing",
+            "user_id is missing",
+            "known_from (column login) is not a time (dd.MM.yyyy HH:mm)",
+            "known_from (column login) is missing",
+            "valid_to is not after valid_from",
+            "anonymous_id and user_id are the same",
+        ]
+        timeless = source.model_copy(update={"columns": {"anonymous_id": "cookie"}})
+        with pytest.raises(RefusedError, match="when its links became known"):
+            identity_rows(raw, timeless, str(path))
+
 
 class TestJsonLines:
     """One object a line, values as text, nested ones by their paths."""
@@ -410,6 +450,14 @@ class TestJsonLines:
         lines = {json.loads(raw)["line"] for raw in spoilt}
         assert lines == {"[1, 2]", "no json", json.dumps(flat)}
         assert len(rows) == 6, "the blank line is no row"
+
+    def test_times_have_a_pattern_and_a_zone(self, spark: SparkSession, tmp_path: Path) -> None:
+        path = tmp_path / "log.jsonl"
+        path.write_text('{"user": "u", "at": {"local": "01.05.2024 02:30"}, "event": "buy"}\n')
+        columns = {"user_id": "user", "event_time": "at.local", "event_type": "event"}
+        settings = {"time_format": "dd.MM.yyyy HH:mm", "timezone": "Asia/Shanghai"}
+        (row,) = parse(spark, event_source(path, columns=columns, **settings))
+        assert row["event_time"].isoformat() == "2024-04-30T18:30:00"
 
     def test_a_document_over_many_lines_is_refused_at_the_first_look(
         self, spark: SparkSession, tmp_path: Path

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from kinsight.config import SourceConfig
@@ -97,17 +97,12 @@ def read_entries(spark: SparkSession, files: Sequence[SourceFile]) -> DataFrame:
     with java_errors(files[0].path):
         chosen = snapshot.allFiles()
         if len(entries) < snapshot.numOfFiles():
-            paths = F.col("path").isin([entry.path for entry in entries])
-            chosen = chosen.filter(_jvm_column(paths))
+            chosen = chosen.filter(F.col("path").isin([entry.path for entry in entries])._jc)
         actions = jvm.scala.jdk.javaapi.CollectionConverters.asScala(chosen.collectAsList()).toSeq()
         rows = snapshot.deltaLog().createDataFrame(
             snapshot, actions, False, jvm.scala.Option.empty()
         )
     return DataFrame(rows, spark)
-
-
-def _jvm_column(column: Column) -> Any:
-    return column._jc
 
 
 def _live_files(spark: SparkSession, source: SourceConfig, kind: Kind, root: str) -> Listing:
