@@ -96,7 +96,7 @@ class _Planner:
         inventory = take_inventory(self.workspace.spark, run, self.config.ingest)
         names = ", ".join(source.name for _, source in sources_of(self.config.ingest))
         reads = f"sources {names}; {inventory.unchanged} files read before"
-        if not inventory.new:
+        if not inventory.new and not inventory.gone:
             return Planned("ingest", reads, "nothing: no file is new or changed")
         places = {(known.kind, known.path) for known in inventory.known}
         parts = []
@@ -105,7 +105,10 @@ class _Planner:
             size = sum(file.size for file in files) / 1e6
             count = " and ".join(f"{n} {kind}" for kind, n in sorted(kinds.items(), reverse=True))
             parts.append(f"{count} of {name} ({size:,.1f} MB)")
-        return Planned("ingest", reads, f"reads {'; '.join(parts)}")
+        does = [f"reads {'; '.join(parts)}"] if parts else []
+        if inventory.gone:
+            does.append(f"removes the rows of {len(inventory.gone)} files no longer in their table")
+        return Planned("ingest", reads, "; ".join(does))
 
     def sequence(self) -> Planned:
         """The vocabulary and the window."""

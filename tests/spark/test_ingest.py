@@ -19,7 +19,7 @@ from kinsight.workspace import Workspace
 from tests.comparison import assert_same_tables
 from tests.conftest import open_test_workspace
 
-TABLES = ("events", "items", "users", "quarantine", "ingested_files")
+TABLES = ("events", "items", "users", "identities", "quarantine", "ingested_files")
 RUN_COLUMNS = frozenset({"run_id", "ingested_at", "quarantined_at"})
 CLICKS = {"user_id": "user", "event_time": "at", "event_type": "event", "item_id": "item"}
 
@@ -47,6 +47,13 @@ def ingest_section(folder: Path, **settings: Any) -> dict[str, Any]:
         ],
         "items": [{"name": "items", "path": str(folder / "items.csv"), "category_path": ["shelf"]}],
         "users": [{"name": "users", "path": str(folder / "users.csv"), "attributes": ["country"]}],
+        "identities": [
+            {
+                "name": "logins",
+                "path": str(folder / "logins.csv"),
+                "columns": {"known_from": "login"},
+            }
+        ],
     } | settings
 
 
@@ -88,6 +95,7 @@ def shop(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     )
     (folder / "items.csv").write_text("item_id,brand,shelf\ni1,acme,top\ni2,acme,\n")
     (folder / "users.csv").write_text("user_id,country\nu1,DE\nu2,FR\n")
+    (folder / "logins.csv").write_text("anonymous_id,user_id,login\nv1,u1,2024-01-01 10:30\n")
     summaries["first"] = run_ingest(workspace)
     other = ingest_section(folder)
     other["events"][0]["event_types"] = {"view": "click"}
@@ -108,8 +116,9 @@ def shop(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Shop:
 
 def test_the_counts_add_up(shop: Shop) -> None:
     counts = shop.summaries["first"].counts
-    assert counts["files_read"] == 4
-    assert counts["rows_read"] == 60 + 3 + 2 + 2 + 2
+    assert counts["files_read"] == 5
+    assert counts["rows_read"] == 60 + 3 + 2 + 2 + 2 + 1
+    assert counts["identities_accepted"] == 1
     assert (counts["rows_quarantined"], counts["rows_deduplicated"]) == (3, 0)
     assert counts["rows_accepted"] == counts["rows_read"] - 3
     assert counts["rows_identical"] == 1
@@ -122,7 +131,7 @@ def test_a_run_without_new_files_publishes_the_tables_as_they_are(shop: Shop) ->
     first, again = shop.summaries["first"], shop.summaries["nothing new"]
     assert again.outputs == first.outputs
     assert set(again.outputs) == set(TABLES)
-    assert (again.counts["files_read"], again.counts["files_unchanged"]) == (0, 4)
+    assert (again.counts["files_read"], again.counts["files_unchanged"]) == (0, 5)
 
 
 def test_changed_settings_without_new_files_are_warned_about(shop: Shop) -> None:
@@ -132,14 +141,14 @@ def test_changed_settings_without_new_files_are_warned_about(shop: Shop) -> None
 
 def test_only_new_and_changed_files_are_read(shop: Shop) -> None:
     grown = shop.summaries["grown"].counts
-    assert (grown["files_read"], grown["files_unchanged"]) == (3, 3)
+    assert (grown["files_read"], grown["files_unchanged"]) == (3, 4)
 
 
 def test_a_copy_left_out_comes_back_when_a_changed_file_no_longer_holds_the_event(
     shop: Shop,
 ) -> None:
     changed = shop.summaries["changed"].counts
-    assert (changed["files_read"], changed["files_unchanged"]) == (3, 3)
+    assert (changed["files_read"], changed["files_unchanged"]) == (3, 4)
     order = shop.workspace.tables.read("events").where("event_id = 'o2'")
     files = shop.workspace.tables.read("ingested_files")
     (row,) = order.join(files, "source_file_id").select("path").collect()
@@ -181,7 +190,7 @@ def test_a_run_that_dies_between_commits_is_repeated_whole(
 ) -> None:
     folder = tmp_path / "shop"
     section = ingest_section(folder)
-    del section["items"], section["users"], section["events"][1]
+    del section["items"], section["users"], section["identities"], section["events"][1]
     write_clicks(folder, "2024-01-01", DAY_1, bad=3)
     write_clicks(folder, "2024-01-02", DAY_2)
     disturbed = open_test_workspace(spark, tmp_path / "disturbed", ingest=section)
@@ -206,7 +215,7 @@ def test_an_unreadable_file_is_refused_or_left_for_the_next_run(
 ) -> None:
     folder = tmp_path / "shop"
     section = ingest_section(folder)
-    del section["items"], section["users"], section["events"][1]
+    del section["items"], section["users"], section["identities"], section["events"][1]
     write_clicks(folder, "2024-01-01", DAY_1)
     text = "user,at,event,item\n" + "".join(
         f"u{n},2024-01-02 10:00:00,view,i{n * n}\n" for n in range(5000)
@@ -231,7 +240,7 @@ def test_an_unreadable_file_is_refused_or_left_for_the_next_run(
 def test_too_many_malformed_rows_publish_nothing(workspace: Open, tmp_path: Path) -> None:
     folder = tmp_path / "shop"
     section = ingest_section(folder)
-    del section["items"], section["users"], section["events"][1]
+    del section["items"], section["users"], section["identities"], section["events"][1]
     write_clicks(folder, "2024-01-01", DAY_1[:10], bad=2)
     opened = workspace(ingest=section)
     with pytest.raises(RefusedError) as caught:
