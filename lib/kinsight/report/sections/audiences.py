@@ -122,12 +122,12 @@ def _reasons(row: dict[str, Any]) -> Figure | None:
         return None
     frame = pd.DataFrame(
         {
-            "reason": [reason["label"] or reason["token"] for reason in reasons],
+            "reason": _distinct(reasons),
             "lift": [reason["lift"] for reason in reasons],
             "share": [reason["share"] for reason in reasons],
             "base_share": [reason["base_share"] for reason in reasons],
         }
-    ).drop_duplicates("reason")
+    )
     first = frame.iloc[0]
     rows = [
         [r.reason, times(r.lift), percent(r.share), percent(r.base_share)] for r in each_row(frame)
@@ -138,7 +138,7 @@ def _reasons(row: dict[str, Any]) -> Figure | None:
         title="What the seeds do more than others",
         note="How many times more than the customers to choose from, made smaller where few seeds "
         "tell it. Of a thing: its share of what a customer does; of a habit: the share of "
-        "customers who have it.",
+        "customers who are among the fifth that has it most, or least.",
         alt=f"Bars of {plural(len(frame), 'reason')}; first: {first['reason']}, "
         f"{times(first['lift'])}.",
         table=Table(
@@ -147,6 +147,15 @@ def _reasons(row: dict[str, Any]) -> Figure | None:
             f"What sets the seeds of {row['audience']} apart",
         ),
     )
+
+
+def _distinct(reasons: list[dict[str, Any]]) -> list[str]:
+    """Labels of reasons, with their field where a category and an item are called the same."""
+    labels = [reason["label"] or reason["token"] for reason in reasons]
+    return [
+        f"{label} ({reason['field'].split('_')[0]})" if labels.count(label) > 1 else label
+        for label, reason in zip(labels, reasons, strict=True)
+    ]
 
 
 def _origin(audience: Audience, segments: list[dict[str, Any]]) -> Figure | None:
