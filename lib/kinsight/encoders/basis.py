@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix, diags
 from sklearn.utils.extmath import randomized_svd
+from threadpoolctl import threadpool_limits
 
 from kinsight.encoders.event_input import UNKNOWN
 from kinsight.errors import RefusedError
@@ -72,7 +73,9 @@ def item_basis(bags: csr_matrix, width: int, seed: int) -> Basis:
     lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
     rows = csr_matrix(diags(1 / lengths) @ rows)
     rank = min(width, users, len(known))
-    _, scale, axes = randomized_svd(rows, rank, random_state=seed)
+    # One thread, so that the last bits do not hang on the number of cores.
+    with threadpool_limits(1):
+        _, scale, axes = randomized_svd(rows, rank, random_state=seed)
     vectors = weight[:, None] * axes.T
     events = np.asarray(counts.sum(axis=0)).ravel()
     vectors -= events @ vectors / events.sum()
