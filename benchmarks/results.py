@@ -31,7 +31,7 @@ def circumstances(*packages: str) -> dict[str, Any]:
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        # Others may run on the machine: ratios of one run hold then, seconds do not.
+        # Others may run on the machine: then seconds say little and ratios are noisy.
         "load_at_start": round(os.getloadavg()[0], 1),
     }
 

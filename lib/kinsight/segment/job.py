@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -128,16 +129,18 @@ def _choose(
         minimum=asked.minimum, maximum=min(asked.maximum, available // LEAST_USERS_A_SEGMENT)
     )
     before = previous.segments if previous else None
+    began = time.monotonic()
     chosen = choose_segments(points, numbers, before, fit_within(config), config.seed, run.progress)
     choice = chosen.choice
     run.metrics["segments_chosen"] = choice.segments
     if numbers.minimum < numbers.maximum:
         run.progress.say(
-            f"{choice.segments} segments of {numbers.minimum} to {numbers.maximum}: {choice.reason}"
+            f"trying {numbers} segments: {choice.segments}, {choice.reason} "
+            f"{time.monotonic() - began:.1f} s"
         )
         if not choice.is_stable:
             run.warn(
-                f"no number of segments from {numbers.minimum} to {numbers.maximum} is found again "
+                f"none of {numbers} segments is found again "
                 f"on other users (stability under {LEAST_STABILITY}, see table segment_choices); "
                 f"{choice.segments} were made: {choice.reason}"
             )
