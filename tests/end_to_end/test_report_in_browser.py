@@ -110,7 +110,7 @@ def test_search_leaves_what_matches_and_says_how_much(browser: Browser, report: 
     assert any(term in reason for reason in why) or term in name
 
     browser.press(ESCAPE)
-    assert browser.ask("return document.querySelectorAll('.findable[hidden]').length") == 0
+    browser.wait("return !document.querySelector('.findable[hidden]')")
     assert browser.ask("return document.querySelector('output').value") == ""
 
 
