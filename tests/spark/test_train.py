@@ -99,6 +99,30 @@ def test_a_rerun_gives_the_same_model(trained: Trained) -> None:
         assert row[column] == trained.row[column], column
 
 
+def test_a_killed_run_is_taken_up_and_gives_the_same_model(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = trained.workspace
+    root = model_folder(workspace.config.tables, FOLDER)
+    [version] = trained.summary.producer["model_version"]
+    batches = SequenceLoader.batches
+
+    def until(loader: SequenceLoader, epoch: int) -> Iterator[Batch]:
+        if epoch == 3:
+            raise KeyboardInterrupt
+        return batches(loader, epoch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SequenceLoader, "batches", until)
+        with pytest.raises(KeyboardInterrupt):
+            run_train(workspace, workspace.as_of(DATE))
+    assert len(list(root.glob("*/epoch-0002/state.json"))) == 1
+    again = run_train(workspace, workspace.as_of(DATE))
+    assert again.producer["model_version"] == [version]
+    assert again.metrics["users_per_second"] > 0
+    assert not root.exists()
+
+
 def test_a_model_is_usable_until_it_is_old_or_the_settings_change(trained: Trained) -> None:
     workspace = trained.workspace
     [version] = trained.summary.producer["model_version"]
@@ -130,30 +154,6 @@ def test_the_random_encoder_trains_nothing(trained: Trained) -> None:
     row = workspace.tables.read("models").where(f"model_version = '{version}'").collect()[0]
     assert (row["encoder"], row["objective"], row["dimension"]) == ("random", "none", 8)
     assert row["metrics"] == {"epochs": 0.0}
-
-
-def test_a_killed_run_is_taken_up_and_gives_the_same_model(
-    trained: Trained, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    workspace = trained.workspace
-    root = model_folder(workspace.config.tables, FOLDER)
-    [version] = trained.summary.producer["model_version"]
-    batches = SequenceLoader.batches
-
-    def until(loader: SequenceLoader, epoch: int) -> Iterator[Batch]:
-        if epoch == 3:
-            raise KeyboardInterrupt
-        return batches(loader, epoch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(SequenceLoader, "batches", until)
-        with pytest.raises(KeyboardInterrupt):
-            run_train(workspace, workspace.as_of(DATE))
-    assert [p.parent.parent for p in root.glob("*/epoch-0002/state.json")] == [root]
-    again = run_train(workspace, workspace.as_of(DATE))
-    assert again.producer["model_version"] == [version]
-    assert again.metrics["users_per_second"] > 0
-    assert not root.exists()
 
 
 def test_content_mean_is_fitted_on_its_date_and_embedded_like_any_other(
