@@ -104,7 +104,7 @@ def torch_alone(
     batches = [b for path in paths for b in pq.read_table(path).to_batches(max_chunksize=BATCH)]
     ready = [(to_histories(batch), by_length(batch)) for batch in batches]
     answers.put(None)
-    while orders.get():
+    while orders.get(timeout=900):  # a parent that was killed gives no more orders
         begin = time.perf_counter()
         for histories, order in ready:
             encode_histories(encoder, histories, order, TOKENS)
@@ -120,7 +120,9 @@ class Limit:
         self.answers = spawned.Queue()
         self.workers = [
             spawned.Process(
-                target=torch_alone, args=(paths[core::cores], model, orders, self.answers)
+                daemon=True,
+                target=torch_alone,
+                args=(paths[core::cores], model, orders, self.answers),
             )
             for core, orders in enumerate(self.orders)
         ]
