@@ -22,7 +22,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from kinsight.errors import EnvironmentProblem
+from kinsight.errors import ConfigError, EnvironmentProblem, KinsightError
 from kinsight.resources import resource
 
 ARCHIVE = "kinsight-environment.tar.gz"
@@ -122,8 +122,12 @@ def install(python: Path, wheel: Path, constraints: Path) -> None:
         ]
         try:
             _run([*command, "--torch-backend=cpu"])
-        except EnvironmentProblem:
-            print("The index of torch's CPU wheels did not answer: the archive will hold CUDA.")  # noqa: T201  # a build tool talks to its screen
+        except EnvironmentProblem as error:
+            why = error.found.splitlines()[-1] if error.found else "no reason given"
+            sys.stderr.write(
+                f"The CPU wheels of torch could not be installed ({why}): trying the plain "
+                "package, with which the archive holds CUDA.\n"
+            )
             _run(command)
 
 
@@ -163,5 +167,22 @@ def _run(command: Sequence[str]) -> None:
         )
 
 
+def main(arguments: Sequence[str]) -> int:
+    """Pack as the arguments say, print the path of the archive, and return the exit code."""
+    try:
+        if len(arguments) != 3:
+            raise ConfigError(
+                "Packing needs three paths.",
+                expected="a folder for the archive, Kinsight's wheel, constraints.txt",
+                found=" ".join(arguments) or "none",
+                to_do="call `make package`, which names them",
+            )
+        sys.stdout.write(f"{pack(*map(Path, arguments))}\n")
+    except KinsightError as error:
+        sys.stderr.write(f"{error.text()}\n")
+        return error.exit_code
+    return 0
+
+
 if __name__ == "__main__":
-    print(pack(*map(Path, sys.argv[1:])))  # noqa: T201  # the path of the archive is the result
+    sys.exit(main(sys.argv[1:]))

@@ -1,23 +1,25 @@
 """What a run would read and do, without doing it: `--dry-run`.
 
-Whatever the run would refuse before its first write is refused here too: a missing source, a date
-without input, a model from the future, a wrong audience file.
+What can be told without reading rows is refused here as the run would: a missing source, a date
+without input, a model from the future or of another vocabulary, a wrong audience file.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from kinsight.config import Settings
 from kinsight.dates import AsOf
-from kinsight.embed.job import model_for
-from kinsight.errors import RefusedError
+from kinsight.embed.job import fitting_sequences, model_for
+from kinsight.encoders.registry import encoder_type
 from kinsight.expand.definition import AudienceDefinition, load_audiences
 from kinsight.expand.roster import compile_predicates
 from kinsight.ingest.inventory import sources_of, take_inventory
+from kinsight.models import model_folder
+from kinsight.report.job import report_path
 from kinsight.runs import StageRun, newest_publication
 from kinsight.sequence.versions import version_to_use
 from kinsight.train.job import newest_model, usable_model
@@ -138,8 +140,11 @@ class _Planner:
             why = f"the settings changed since {newest.model_version}"
         else:
             why = f"{newest.model_version} is of {newest.as_of}"
-        objectives = ", ".join(f"{o.name} x {o.weight:g}" for o in config.objective)
-        does = f"trains {config.encoder.name} for {objectives}, at most {config.epochs} epochs"
+        does = f"makes {config.encoder.name}, which learns nothing by gradients"
+        if encoder_type(config.encoder.name).learns:
+            objectives = ", ".join(f"{o.name} x {o.weight:g}" for o in config.objective)
+            does = f"trains {config.encoder.name} for {objectives}, at most {config.epochs} epochs"
+        model_folder(self.workspace.config.tables, "any")  # refuses what cannot be written to
         return Planned("train", self._inputs(run, "sequences"), f"{does}: {why}")
 
     def embed(self) -> Planned:
@@ -148,7 +153,10 @@ class _Planner:
         if self.training_due and self.config.embed.model_version is None:
             model = "the model trained above"
         else:
-            model = model_for(run, self.as_of, self.config.embed.model_version).model_version
+            chosen = model_for(run, self.as_of, self.config.embed.model_version)
+            model = chosen.model_version
+            if "sequence" not in self.stages:
+                fitting_sequences(run, self.as_of, chosen)
         return Planned("embed", self._inputs(run, "sequences"), f"one vector a user, by {model}")
 
     def segment(self) -> Planned:
@@ -173,21 +181,20 @@ class _Planner:
         audiences = load_audiences(config)
         compile_predicates(audiences)
         run = self._run("expand", config)
-        missing = [file for file in _files(audiences) if not Path(file).exists()]
-        if missing:
-            raise RefusedError(
-                "Lists of audiences are missing.",
-                expected="every file that an audience names",
-                found=f"nothing at {', '.join(missing)}",
-                to_do="put the files there, or correct the audience files",
-            )
-        parts = [f"{a.name} ({_seeds(a)})" for a in audiences]
+        for name in sorted(
+            {a.seeds.segmentation for a in audiences if a.seeds.segment is not None}
+        ):
+            if "segment" not in self.stages:
+                wanted = {"segmentation": name}
+                date = self.as_of.date
+                run.require("segment_members", as_of=date, producer=wanted, made_by="segment")
+        parts = [f"{a.name} ({_seeds(a)}{_missing(a)})" for a in audiences]
         does = f"{len(parts)} audiences: {', '.join(parts)}"
         return Planned("expand", self._inputs(run, "embeddings", "user_bags"), does)
 
     def report(self) -> Planned:
         """Where the report goes."""
-        path = Path(self.config.report.folder) / f"report-{self.as_of.date}.html"
+        path = report_path(self.config.report, self.as_of.date)
         run = self._run("report", self.config.report)
         return Planned("report", self._inputs(run, "user_features"), f"writes {path}")
 
@@ -216,10 +223,17 @@ class _Planner:
         return "; ".join(parts)
 
 
-def _files(audiences: Iterable[AudienceDefinition]) -> list[str]:
-    """The local files that audiences name."""
-    files = (source.file for audience in audiences for source in audience.sources.values())
-    return [file for file in files if file is not None and "://" not in file]
+def _missing(audience: AudienceDefinition) -> str:
+    """Words for the lists of an audience that are not on this machine.
+
+    The run would refuse this audience and go on with the others, unless Spark finds the list where
+    its own file system is.
+    """
+    files = [
+        s.file for s in audience.sources.values() if s.file is not None and "://" not in s.file
+    ]
+    missing = [file for file in files if not Path(file).exists()]
+    return f"; not on this machine: {', '.join(missing)}" if missing else ""
 
 
 def _seeds(audience: AudienceDefinition) -> str:

@@ -1,4 +1,4 @@
-"""Rows onto all cores, where the files that hold them would keep only some of them busy."""
+"""Rows onto many cores, where the files that hold them would keep only some of them busy."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pyspark.sql import functions as F
 
 LEAST_ROWS_A_TASK = 500
 """Fewer rows are not worth a task of their own: it takes some hundredths of a second."""
+TASKS = 32
+"""Tasks that rows are spread over at most. The number hangs on the rows alone and not on the cores
+that happen to be there: which rows share an Arrow batch decides the last bits of user vectors."""
 
 
 def rows_by_task(rows: DataFrame, *more: Column) -> list[list[int]]:
@@ -26,20 +29,18 @@ def rows_by_task(rows: DataFrame, *more: Column) -> list[list[int]]:
 
 
 def spread(rows: DataFrame, key: str, by_task: Sequence[int]) -> DataFrame:
-    """The rows over as many tasks as there are cores, if they come in fewer.
+    """The rows over ``TASKS`` tasks, or as many as they are worth, if they come in fewer.
 
     A table of a hundred thousand users can be one file with one row group, and one task reads a
     row group. Rows that come in enough tasks stay where they are: moving them costs more than it
-    gives. Moved rows are sorted by the key, so that which of them share an Arrow batch hangs on
-    their number and the cores alone, not on the order in which they arrived.
+    gives. Moved rows are sorted by the key.
 
     Args:
         rows: Any rows.
         key: A column without repeats.
         by_task: What :func:`rows_by_task` says of them.
     """
-    cores = rows.sparkSession.sparkContext.defaultParallelism
-    tasks = min(cores, sum(by_task) // LEAST_ROWS_A_TASK)
+    tasks = min(TASKS, sum(by_task) // LEAST_ROWS_A_TASK)
     if tasks <= len(by_task):
         return rows
     return rows.repartition(tasks, key).sortWithinPartitions(key)

@@ -88,8 +88,8 @@ _TROUBLES = (
 
 def explain(error: BaseException) -> KinsightError | None:
     """The error in words, where it is one that Spark's phrases tell apart; else None."""
-    if isinstance(error, KinsightError):
-        return None
+    if isinstance(error, (KinsightError, ImportError)):
+        return None  # what fails to load here is no matter of the executors
     text = str(error)
     for trouble in _TROUBLES:
         found = trouble.phrase.search(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+from py4j.protocol import Py4JError  # type: ignore[import-untyped]  # py4j has no hints
 from pyspark import SparkContext
 
 from kinsight.spark import is_running
@@ -54,7 +55,9 @@ class ExecutorWatch:
 
     def _starved(self) -> bool:
         """Whether jobs wait and the driver is alone."""
-        java = self.context._jsc.sc()
-        # The status holds the driver too.
-        alone = java.getExecutorMemoryStatus().size() <= 1
-        return alone and bool(self.context.statusTracker().getActiveJobsIds())
+        try:
+            # The status holds the driver too.
+            alone = self.context._jsc.sc().getExecutorMemoryStatus().size() <= 1
+            return alone and bool(self.context.statusTracker().getActiveJobsIds())
+        except (Py4JError, AttributeError):  # stopped meanwhile: the next look ends the watch
+            return False

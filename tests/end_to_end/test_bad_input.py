@@ -184,7 +184,7 @@ class TestWithAHealthyShop:
     @pytest.mark.parametrize(
         ("csv", "words"),
         [
-            ("user_id\nnobody-1\nnobody-2\n", ("nobody-1",)),
+            ("user_id\nnobody-1\nnobody-2\n", ("look like aaaaaa-9", "look like a9999")),
             ("customer\nu0000\nu0004\n", ("user_id", "customer")),
             ("user_id\nu0000\nu0004\nu0008\n", ("3", "25")),
         ],

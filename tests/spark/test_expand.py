@@ -253,7 +253,10 @@ def test_seeds_that_are_only_busy_come_with_a_warning(ran: Ran) -> None:
         ("no-text", ["is no text", "UTF-8", r"\x89PNG"]),
         ("all-out", ["The suppression of all-out leaves nobody", "eligible users suppressed"]),
         ("own-seeds", ["All known seeds of own-seeds are suppressed", "0 matched"]),
-        ("open-door", ["Nobody on the suppression list", "12 ids such as 00001"]),
+        (
+            "open-door",
+            ["Nobody on the suppression list", "12 ids, none of them known; they look like 99999"],
+        ),
         ("misspelt", ["has a value for nobody", "consent['e-mail'] = false"]),
     ],
 )

@@ -13,12 +13,14 @@ def users(spark: SparkSession, count: int, partitions: int) -> DataFrame:
     return spark.range(0, count, 1, partitions).selectExpr("cast(id as string) AS user_id")
 
 
-def test_one_partition_becomes_one_a_core_in_the_order_of_the_key(spark: SparkSession) -> None:
-    rows = users(spark, 2 * LEAST_ROWS_A_TASK, 1)
+def test_one_partition_becomes_as_many_as_its_rows_are_worth_in_the_order_of_the_key(
+    spark: SparkSession,
+) -> None:
+    rows = users(spark, 3 * LEAST_ROWS_A_TASK, 1)
     [by_task] = rows_by_task(rows)
     found = spread(rows, "user_id", by_task).rdd.glom().map(lambda part: [r[0] for r in part])
     parts = found.collect()
-    assert [len(by_task), len(parts)] == [1, 2]
+    assert [len(by_task), len(parts)] == [1, 3]
     assert all(part == sorted(part) and part for part in parts)
     assert sorted(user for part in parts for user in part) == sorted(
         row[0] for row in rows.collect()

@@ -45,12 +45,13 @@ def embed_udf(model: Artifact, batch_tokens: int | None = None) -> Callable[[Col
 
     It takes one struct, whose fields it finds by name: seven arrays of whole numbers in a fixed
     order could be mixed up without anybody noticing. ``F.struct("*")`` of table sequences will
-    do, ``struct(*)`` in SQL. The vectors are those of stage `embed`: same batches, same core.
+    do, ``struct(*)`` in SQL. The vectors are those of stage `embed`, whose core they share.
 
     Args:
         model: The model, as ``kinsight.read.model`` gives it. Spark ships it to the workers, each
             of which builds it once.
-        batch_tokens: Events a torch batch, padding included; ``embed.batch_tokens`` by default.
+        batch_tokens: Events a torch batch, padding included; by default the default of
+            ``embed.batch_tokens``.
 
     Returns:
         A pandas UDF, struct to ARRAY<FLOAT>: null where the history is null or empty. Of an

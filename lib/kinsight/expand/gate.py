@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 from kinsight.config import ExpandConfig, SizesConfig
 from kinsight.errors import RefusedError
@@ -72,7 +73,8 @@ def suppression_refusal(
         return RefusedError(
             f"Nobody on the suppression list of {audience.name} is a known user.",
             expected="ids written as the events carry them",
-            found=f"{listed.ids} ids such as {', '.join(listed.examples)}, none of them known",
+            found=f"{listed.ids} ids, none of them known; they look like "
+            f"{', '.join(map(shape, listed.examples))}",
             to_do="correct the list, or take `suppress` out of the audience file",
         )
     users = sum(roster.role_counts[audience.name].values())
@@ -85,6 +87,15 @@ def suppression_refusal(
             to_do="check the names in the predicate, and that `users` carry these attributes",
         )
     return None
+
+
+def shape(user_id: str) -> str:
+    """What an id looks like: letters as a or A, digits as 9.
+
+    Enough to see a lost leading zero or another kind of id, and no customer's id in messages, which
+    the report prints and people pass on.
+    """
+    return re.sub(r"[A-Z]", "A", re.sub(r"[^\W\dA-Z_]", "a", re.sub(r"\d", "9", user_id)))[:40]
 
 
 def seeds_needed(audience: AudienceDefinition, config: ExpandConfig) -> int:
@@ -108,8 +119,8 @@ def refusal(
         return RefusedError(
             f"No seed of {audience.name} is a known user.",
             expected=f"{needed} matched seeds; known ids look like "
-            f"{', '.join(row['user_id'] for row in known) or '(there are none)'}",
-            found=f"{told}; sent ids look like {', '.join(sent) or '(all blank)'}",
+            f"{', '.join(shape(row['user_id']) for row in known) or '(there are none)'}",
+            found=f"{told}; sent ids look like {', '.join(map(shape, sent)) or '(all blank)'}",
             to_do="check that the column holds the ids that the events carry, written the same",
         )
     if counts.suppressed and not counts.eligible:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 from scipy import sparse
-from scipy.special import ndtri
+from scipy.special import ndtr
 
 from kinsight.expand.habits import Habits
 from kinsight.expand.measures import BoolArray, FloatArray, IntArray
@@ -32,8 +32,8 @@ CANDIDATES = 20  # of each field, before names are known
 MOST = 12
 MOST_OF_A_KIND = 5
 ERROR_RATE = 0.2
-"""That any reason of one field is chance, before shrinkage. Of 20 draws of 120 random households of
-Complete Journey five got a reason, one each; at 0.05 none, but kids only two instead of five."""
+"""Share of the reasons of an audience that may be chance; so seeds drawn by lot get none in four
+draws of five."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,12 +87,13 @@ def candidate_reasons(habits: Habits, seeds: BoolArray) -> list[Reason]:
         named.
     """
     found = []
+    error_rate = ERROR_RATE / (len(habits.shares) + 1)  # all fields, and traits
     for field, shares in habits.shares.items():
         of_seeds, of_base = shares[seeds], shares[~seeds]
         tokens = np.arange(shares.shape[1])
-        reasons = _over_indexed(field, tokens, of_seeds, of_base)
+        reasons = _over_indexed(field, tokens, of_seeds, of_base, error_rate)
         found += sorted(reasons, key=lambda r: (-r.telling, r.index))[:CANDIDATES]
-    return found + _trait_reasons(habits, seeds)
+    return found + _trait_reasons(habits, seeds, error_rate)
 
 
 def choose_reasons(named: Iterable[Reason]) -> list[Reason]:
@@ -120,7 +121,7 @@ def _in_line(one: Reason, other: Reason) -> bool:
     return one.kind == "category" and longer.startswith(f"{shorter} > ")
 
 
-def _trait_reasons(habits: Habits, seeds: BoolArray) -> list[Reason]:
+def _trait_reasons(habits: Habits, seeds: BoolArray, error_rate: float) -> list[Reason]:
     """The traits that more seeds than base users have."""
     has = np.column_stack(
         [
@@ -138,24 +139,29 @@ def _trait_reasons(habits: Habits, seeds: BoolArray) -> list[Reason]:
             label=trait_label(TRAITS[reason.index], buying),
             token=TRAITS[reason.index].feature,
         )
-        for reason in _over_indexed(TRAIT_FIELD, kept, rows[seeds], rows[~seeds])
+        for reason in _over_indexed(TRAIT_FIELD, kept, rows[seeds], rows[~seeds], error_rate)
     ]
 
 
 def _over_indexed(
-    field: str, numbers: IntArray, of_seeds: sparse.csr_matrix, of_base: sparse.csr_matrix
+    field: str,
+    numbers: IntArray,
+    of_seeds: sparse.csr_matrix,
+    of_base: sparse.csr_matrix,
+    error_rate: float,
 ) -> list[Reason]:
     """What seeds do more than the base, more surely than chance would show in one of all tokens.
 
     The log of the ratio of two means has the squared error var / (n x mean^2) of the one plus
-    that of the other, by the delta method. The bound is that of Bonferroni: thousands of items
-    are looked at, and the oddest of them would pass a bound made for one.
+    that of the other, by the delta method. Thousands of items are looked at, and the oddest of
+    them would pass a bound made for one: see :func:`_discoveries`.
 
     Args:
         field: Field of the columns.
         numbers: Index of each column [columns].
         of_seeds: Values of 0 to 1 [seeds, columns].
         of_base: The same of the base [base, columns].
+        error_rate: Share of what is found that may be chance.
     """
     n, m = of_seeds.shape[0], of_base.shape[0]
     users = np.bincount(of_seeds.indices, of_seeds.data > 0, minlength=len(numbers))
@@ -172,7 +178,7 @@ def _over_indexed(
     base_error = np.maximum(base_variance / (m * smoothed**2), 1.0 / (base_users + 1.0))
     squared_error = share_variance / (n * share**2) + base_error
     log_lift, variance = shrink(np.log(share / smoothed), squared_error)
-    surely_over = log_lift + ndtri(ERROR_RATE / len(asked)) * np.sqrt(variance) > 0
+    surely_over = _discoveries(ndtr(-log_lift / np.sqrt(variance)), error_rate)
     lift = np.exp(log_lift)
     return [
         Reason(
@@ -187,6 +193,25 @@ def _over_indexed(
         )
         for j in np.flatnonzero(surely_over & (lift >= LEAST_LIFT))
     ]
+
+
+def _discoveries(chance: FloatArray, error_rate: float) -> BoolArray:
+    """Which of many measured things stand out, with so many false ones among them at most.
+
+    Source: Benjamini and Hochberg, "Controlling the false discovery rate" (1995), section 3.1.
+
+    Args:
+        chance: For each, how likely chance alone would show as much [n].
+        error_rate: Expected share of false ones among those found.
+    """
+    order = np.argsort(chance, kind="stable")
+    passes = np.flatnonzero(
+        chance[order] <= error_rate * np.arange(1, len(chance) + 1) / len(chance)
+    )
+    found = np.zeros(len(chance), dtype=np.bool_)
+    if len(passes):
+        found[order[: passes[-1] + 1]] = True
+    return found
 
 
 def _mean_and_variance(values: sparse.csr_matrix) -> tuple[FloatArray, FloatArray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
+from kinsight.config import ReportConfig
 from kinsight.dates import AsOf
 from kinsight.errors import ConfigError
 from kinsight.report.data import collect
@@ -29,15 +30,7 @@ def run_report(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False)
         ConfigError: If the folder is not a local one.
         RefusedError: If nothing was published for the date.
     """
-    folder = workspace.config.report.folder
-    if "://" in folder:
-        raise ConfigError(
-            "The report is written to a local folder.",
-            expected="a path in report.folder",
-            found=folder,
-            to_do="write it to a local folder and copy it from there",
-        )
-    path = Path(folder) / f"report-{as_of.date.isoformat()}.html"
+    path = report_path(workspace.config.report, as_of.date)
     with workspace.run("report", as_of, workspace.config.report, latest_input) as run:
         sources = Sources(run, as_of, latest_input)
         data = collect(workspace, sources)
@@ -50,3 +43,19 @@ def run_report(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False)
         run.counts["bytes"] = len(page.encode())
         run.producer = {"report": [str(path)]}
     return run.summary()
+
+
+def report_path(config: ReportConfig, date: dt.date) -> Path:
+    """Where the report of a date goes.
+
+    Raises:
+        ConfigError: If the folder is not a local one.
+    """
+    if "://" in config.folder:
+        raise ConfigError(
+            "The report is written to a local folder.",
+            expected="a path in report.folder",
+            found=config.folder,
+            to_do="write it to a local folder and copy it from there",
+        )
+    return Path(config.folder) / f"report-{date.isoformat()}.html"

@@ -7,7 +7,14 @@ from typing import Any
 
 from kinsight.config import SegmentNumbers
 from kinsight.progress import Progress
-from kinsight.segment.algorithms.numbers import Candidate, Choice, Fit, choose, measure, spread
+from kinsight.segment.algorithms.numbers import (
+    Candidate,
+    Choice,
+    Fit,
+    choose,
+    measure,
+    numbers_to_try,
+)
 from kinsight.segment.algorithms.spherical import Floats
 
 # Each number costs eleven fits: on 10,000 users two seconds or so, and more users move the
@@ -61,7 +68,7 @@ def choose_segments(
         seed: Seed of the halves and fits.
         progress: Where the numbers tried are counted.
     """
-    tried = set(spread(numbers.minimum, numbers.maximum, MOST_NUMBERS))
+    tried = set(numbers_to_try(numbers.minimum, numbers.maximum, MOST_NUMBERS))
     if previous is not None and numbers.minimum <= previous <= numbers.maximum:
         tried.add(previous)
     rows = points[:CHOOSING_USERS]

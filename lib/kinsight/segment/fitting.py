@@ -50,18 +50,11 @@ def fit_points(sample: Sample, config: SegmentConfig) -> tuple[Space, Floats]:
     return space, space.points(fitting)
 
 
-def size_limits(config: SegmentConfig) -> Limits:
-    """The limits that a sample has to keep, so that all users keep those of the configuration."""
-    return Limits(config.minimum_share * (1 + ROOM), config.maximum_share * (1 - ROOM))
-
-
 def fit_within(config: SegmentConfig) -> Fit:
     """How centroids are fitted and brought within the size limits."""
-    limits = size_limits(config)
 
     def fit(points: Floats, segments: int, seed: int) -> Floats:
-        fitted = fit_centroids(points, segments, config.iterations, config.restarts, seed)
-        return fit_within_limits(points, fitted, limits)
+        return _fit(points, segments, seed, config)[1]
 
     return fit
 
@@ -78,12 +71,22 @@ def fit_segments(
         segments: Number of segments.
         config: Limits, iterations, restarts, seed.
     """
-    how = (config.iterations, config.restarts)
-    fitted = fit_centroids(points, segments, *how, config.seed)
-    centroids = fit_within_limits(points, fitted, size_limits(config))
+    fitted, centroids = _fit(points, segments, config.seed, config)
     metrics = {
         "silhouette": silhouette(points, centroids),
-        "seed_stability": seed_stability(points, fitted, *how, config.seed + 1),
+        "seed_stability": seed_stability(
+            points, fitted, config.iterations, config.restarts, config.seed + 1
+        ),
     }
     labels = assign(space.points(sample.blocks), centroids).nearest
     return Clustering(space, segments, centroids, labels, metrics)
+
+
+def _fit(points: Floats, segments: int, seed: int, config: SegmentConfig) -> tuple[Floats, Floats]:
+    """Centroids as fitted, and as brought within the limits of a sample.
+
+    The limits of a sample are narrower, so that all users keep those of the configuration.
+    """
+    fitted = fit_centroids(points, segments, config.iterations, config.restarts, seed)
+    limits = Limits(config.minimum_share * (1 + ROOM), config.maximum_share * (1 - ROOM))
+    return fitted, fit_within_limits(points, fitted, limits)

@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import os
+from contextlib import ExitStack
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from kinsight.objectives.registry import check_choices
 from kinsight.runs import StageRun, StageSummary
 from kinsight.tables import KeyValue, key_predicate, table_schema
 from kinsight.train.checkpoint import FOLDER, Checkpoints
+from kinsight.train.fetching import local_files
 from kinsight.train.loader import SequenceLoader
 from kinsight.train.training import Vocabulary, train_encoder
 from kinsight.workspace import Workspace
@@ -46,7 +48,7 @@ def run_train(
     options = check_choices(config).model_dump(mode="json")
     # Refuses a root that cannot be written.
     root = model_folder(workspace.config.tables, FOLDER)
-    with workspace.run("train", as_of, config, latest_input) as run:
+    with workspace.run("train", as_of, config, latest_input) as run, ExitStack() as scratch:
         published = run.require("sequences", as_of=as_of.date, made_by="sequence")
         name = published.record.producer["vocabulary_version"][0]
         with run.step("reading the vocabulary"):
@@ -54,8 +56,11 @@ def run_train(
         key: dict[str, KeyValue] = {"as_of": as_of.date, "vocabulary_version": name}
         pinned = run.earlier_version("sequences", {"vocabulary_version": name})
         sequences = run.read("sequences", published.version if pinned is None else pinned)
+        with run.step("finding the files"):
+            files = sequences.where(key_predicate(key)).inputFiles()
+            files = scratch.enter_context(local_files(workspace.spark, files))
         loader = SequenceLoader(
-            sequences.where(key_predicate(key)).inputFiles(),
+            files,
             config.minimum_length,
             config.holdout_share,
             config.seed,

@@ -75,7 +75,7 @@ class Choice:
     is_stable: bool
 
 
-def spread(minimum: int, maximum: int, most: int) -> list[int]:
+def numbers_to_try(minimum: int, maximum: int, most: int) -> list[int]:
     """Numbers from minimum to maximum, both included: all, or ``most`` at even ratios.
 
     >>> spread(5, 9, 20)
