@@ -63,7 +63,7 @@ _TROUBLES = (
         "spark.sql.shuffle.partitions make each task smaller",
     ),
     _trouble(
-        r"Answer from Java side is empty|An error occurred while trying to connect to the Java[^\n]*",
+        r"Answer from Java side is empty|trying to connect to the Java server[^\n]*",
         "The JVM of the driver ended.",
         expected="a driver that lives until the last stage",
         to_do="most often the system killed it for memory: lower spark.driver.memory, which is its "
