@@ -174,7 +174,10 @@ def _stderr_to(target: int, *, active: bool) -> Iterator[None]:
 def is_running(context: SparkContext) -> bool:
     """Whether a context can still run jobs: nobody stopped it, here or in the JVM."""
     java = context._jsc  # None once Python stopped it
-    return java is not None and not java.sc().isStopped()
+    try:
+        return java is not None and not java.sc().isStopped()
+    except Exception:
+        return False  # the JVM is gone, and with it whoever could answer
 
 
 def on_the_driver_alone(spark: SparkSession) -> SparkSession:

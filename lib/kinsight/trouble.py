@@ -63,6 +63,13 @@ _TROUBLES = (
         "spark.sql.shuffle.partitions make each task smaller",
     ),
     _trouble(
+        r"Answer from Java side is empty|trying to connect to the Java server[^\n]*",
+        "The JVM of the driver ended.",
+        expected="a driver that lives until the last stage",
+        to_do="most often the system killed it for memory: lower spark.driver.memory, which is its "
+        "heap, or run the driver on a larger machine",
+    ),
+    _trouble(
         r"Python worker exited unexpectedly[^\n]*|Python worker failed to connect back[^\n]*",
         "A Python worker died while it worked.",
         expected="a worker that lives as long as its tasks",
