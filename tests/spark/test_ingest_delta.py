@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from kinsight.config import EventSourceConfig
 from kinsight.errors import ConfigError, RefusedError
 from kinsight.ingest.delta import list_source
 from kinsight.ingest.job import run_ingest
@@ -118,9 +119,9 @@ def test_a_place_that_is_no_whole_delta_table_is_refused(
         list_source(spark, event_source(folder, format="parquet"), "events")
     with pytest.raises(RefusedError, match="no _delta_log"):
         list_source(spark, event_source(tmp_path, format="delta"), "events")
-    nowhere = {"path": None, "table": "no.such.table"}
+    nowhere = EventSourceConfig(name="log", table="no.such.table")
     with pytest.raises(RefusedError, match="no Delta table that can be read"):
-        list_source(spark, event_source(folder, **nowhere), "events")
+        list_source(spark, nowhere, "events")
     spark.sql(f"DELETE FROM delta.`{folder}`")
     workspace = open_test_workspace(spark, tmp_path / "w", ingest=section(path=str(folder)))
     with pytest.raises(RefusedError, match="its Delta table is empty"):
