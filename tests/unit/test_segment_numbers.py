@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from kinsight.config import SegmentConfig, SegmentNumbers
 from kinsight.progress import Progress
-from kinsight.segment.algorithms.numbers import Candidate, Choice, choose, measure, spread
+from kinsight.segment.algorithms.numbers import Candidate, Choice, choose, measure
 from kinsight.segment.algorithms.spherical import Floats, unit_rows
 from kinsight.segment.choosing import Chosen, choose_segments
 from kinsight.segment.fitting import fit_within
@@ -115,9 +115,9 @@ class TestChoose:
 
 
 def test_a_wide_range_is_tried_at_even_ratios_and_at_the_number_of_the_date_before() -> None:
-    assert spread(2, 200, 20)[0] == 2
-    assert spread(2, 200, 20)[-1] == 200
-    assert len(spread(2, 200, 20)) <= 20
+    assert numbers_to_try(2, 200, 20)[0] == 2
+    assert numbers_to_try(2, 200, 20)[-1] == 200
+    assert len(numbers_to_try(2, 200, 20)) <= 20
     points = planted(4, users=200)
     wide = SegmentNumbers(minimum=2, maximum=40)
     tried = [row["segments"] for row in chosen_for(points, wide, previous=33).rows()]
