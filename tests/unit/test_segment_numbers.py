@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from kinsight.config import SegmentConfig, SegmentNumbers
 from kinsight.progress import Progress
-from kinsight.segment.algorithms.numbers import Candidate, Choice, choose, measure
+from kinsight.segment.algorithms.numbers import Candidate, Choice, choose, measure, numbers_to_try
 from kinsight.segment.algorithms.spherical import Floats, unit_rows
 from kinsight.segment.choosing import Chosen, choose_segments
 from kinsight.segment.fitting import fit_within
