@@ -250,7 +250,7 @@ def test_seeds_that_are_only_busy_come_with_a_warning(ran: Ran) -> None:
         ("empty", ["is empty", "not one character"]),
         ("no-rows", ["Too few seeds", "0 sent"]),
         ("empty-folder", ["cannot be read", "a folder without data files"]),
-        ("no-text", ["is no text", "UTF-8", r"\x89PNG"]),
+        ("no-text", ["is no text", "CSV in UTF-8", "PNG"]),
         ("all-out", ["The suppression of all-out leaves nobody", "eligible users suppressed"]),
         ("own-seeds", ["All known seeds of own-seeds are suppressed", "0 matched"]),
         (
