@@ -43,7 +43,8 @@ def local_files(spark: SparkSession, files: Sequence[str]) -> Iterator[list[str]
             source = jvm.org.apache.hadoop.fs.Path(file)
             try:
                 system = source.getFileSystem(jsc.hadoopConfiguration())
-                system.copyToLocalFile(False, source, jvm.org.apache.hadoop.fs.Path(str(target)))
+                here = jvm.org.apache.hadoop.fs.Path(str(target))
+                system.copyToLocalFile(False, source, here, True)  # without checksum files
             except Py4JJavaError as error:
                 raise EnvironmentProblem(
                     "The sequences cannot be fetched for training.",
