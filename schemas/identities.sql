@@ -1,9 +1,9 @@
 CREATE TABLE IF NOT EXISTS {table} (
   anonymous_id   STRING NOT NULL COMMENT 'An id that events carry in place of a customer, such as a cookie or a device',
   user_id        STRING NOT NULL COMMENT 'The customer that it belongs to',
-  known_from     TIMESTAMP NOT NULL COMMENT 'When the link became known, such as the login; as-of instants up to and including it do not see the row. valid_from where the source gives none',
+  known_from     TIMESTAMP NOT NULL COMMENT 'When the link became known, such as the login; as-of instants up to and including it do not see the row. valid_from where the source has no such column',
   valid_from     TIMESTAMP NOT NULL COMMENT 'Events from this instant on belong to the customer; 1970-01-01 where the source gives none, so that clicks before the login count',
-  valid_to       TIMESTAMP COMMENT 'Events from this instant on no longer do; null: no end',
+  valid_to       TIMESTAMP COMMENT 'Events from this instant on no longer do; null: no end. Of rows with the same ids and valid_from the one known last decides',
   source_file_id STRING NOT NULL COMMENT 'The file that brought the row',
   run_id         STRING NOT NULL COMMENT 'The run that wrote the row, see table runs'
 )

@@ -10,13 +10,13 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from kinsight.dates import parse_date
+from kinsight.dates import AsOf, parse_date
 from kinsight.embed.model import choose_model, read_model
 from kinsight.encoders.artifact import Artifact
 from kinsight.errors import ConfigError, RefusedError
+from kinsight.identities import links_known_at, spans_of, with_known_users
 from kinsight.models import list_models
-from kinsight.runs import RunRecord, producer_names
-from kinsight.sequence.identities import links_known_at, spans_of, with_known_users
+from kinsight.runs import RunRecord, newest_publication, producer_names
 from kinsight.tables import table_names
 from kinsight.workspace import Workspace
 
@@ -104,6 +104,7 @@ def find_user(workspace: Workspace, user: str, date: dt.date | str | None) -> Us
     Raises:
         RefusedError: If the user has no history at the date, or nothing was published for it.
     """
+    records = workspace.log.records()
     features = published(workspace, "user_features", date)
     row = features.where(F.col("user_id") == user).first()
     if row is None:
@@ -118,8 +119,8 @@ def find_user(workspace: Workspace, user: str, date: dt.date | str | None) -> Us
     return UserFacts(
         as_of,
         row.asDict(recursive=True),
-        _memberships(workspace, "segment_members", "segmentation", user, as_of),
-        _memberships(workspace, "audience_members", "audience", user, as_of),
+        _memberships(workspace, records, "segment_members", "segmentation", user, as_of),
+        _memberships(workspace, records, "audience_members", "audience", user, as_of),
         _latest_events(workspace, user, as_of),
     )
 
@@ -184,14 +185,28 @@ def find_run(workspace: Workspace, run_id: str) -> RunRecord:
 
 
 def _memberships(
-    workspace: Workspace, table: str, key: str, user: str, as_of: dt.date
+    workspace: Workspace,
+    records: Sequence[RunRecord],
+    table: str,
+    key: str,
+    user: str,
+    as_of: dt.date,
 ) -> list[Facts]:
-    """The user's rows of every producer of a date, each at its newest publication."""
+    """The user's rows of every producer of a date, each at its newest publication.
+
+    One look at the table for each publication, however many producers it has.
+    """
+    names: dict[int, list[str]] = {}
+    for name in producer_names(records, table, key, as_of):
+        found = newest_publication(records, table, as_of=as_of, producer={key: name})
+        if found is not None:
+            names.setdefault(found.version, []).append(name)
     rows: list[Facts] = []
-    for name in producer_names(workspace.log.records(), table, key, as_of):
-        found = published(workspace, table, as_of, **{key: name})
-        rows += [r.asDict() for r in found.where(F.col("user_id") == user).collect()]
-    return rows
+    for version, of_version in names.items():
+        of_user = (F.col("user_id") == user) & (F.col("as_of") == F.lit(as_of))
+        members = workspace.tables.read(table, version).where(of_user & F.col(key).isin(of_version))
+        rows += [row.asDict() for row in members.collect()]
+    return sorted(rows, key=lambda row: str(row[key]))
 
 
 def _latest_events(workspace: Workspace, user: str, as_of: dt.date) -> list[Facts]:
@@ -211,13 +226,20 @@ def _events_of(workspace: Workspace, user: str, as_of: dt.date) -> DataFrame:
     made_from = workspace.log.newest("user_features", as_of=as_of)
     inputs = made_from.record.inputs if made_from else {}
     events = workspace.tables.read("events", inputs.get("events"))
-    if "identities" in inputs:
-        identities = workspace.tables.read("identities", inputs["identities"])
-        own = identities.where(F.col("user_id") == user).select("anonymous_id").distinct()
-        links = links_known_at(
-            identities.join(own, "anonymous_id", "left_semi"), workspace.as_of(as_of).instant
-        )
-        events = with_known_users(events, F.broadcast(spans_of(links, FIRST_INSTANT)))
+    if "identities" not in inputs:
+        return events.where(F.col("user_id") == user)
+    identities = workspace.tables.read("identities", inputs["identities"])
+    return events_under(events, identities, user, workspace.as_of(as_of))
+
+
+def events_under(events: DataFrame, identities: DataFrame, user: str, as_of: AsOf) -> DataFrame:
+    """A user's events by what was known of anonymous ids at a date; reads few of the others'."""
+    own = identities.where(F.col("user_id") == user).select("anonymous_id").distinct()
+    ids = [row[0] for row in own.collect()]
+    links = links_known_at(identities.where(F.col("anonymous_id").isin(ids)), as_of.instant)
+    # Before the join, and not by one, so that files without them are not read.
+    events = events.where(F.col("user_id").isin([user, *ids]))
+    events = with_known_users(events, F.broadcast(spans_of(links, FIRST_INSTANT)))
     return events.where(F.col("user_id") == user)
 
 

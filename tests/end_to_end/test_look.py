@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import yaml
 from pyspark.sql import SparkSession
 
-from kinsight import read
+from kinsight import lookup, read
 from kinsight.plan import ALL_STAGES
+from kinsight.runs import RunLog, RunRecord
 from kinsight.tables import table_names
 from tests.end_to_end.conftest import AS_OF, Command, open_shop
 
@@ -41,6 +43,32 @@ def test_a_user_is_shown_with_segment_audience_and_events_before_the_date(
     unknown = kinsight("show", "user", "nobody", "-c", healthy)
     assert unknown.code == 3
     assert "u0000" in unknown.screen
+
+
+def test_a_user_is_found_with_one_look_at_the_runs_and_few_of_the_events(
+    spark: SparkSession, healthy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, looks = open_shop(spark, healthy), list[int]()
+    records = workspace.log.records()
+
+    def counted(log: RunLog) -> list[RunRecord]:
+        looks.append(1)
+        return records
+
+    monkeypatch.setattr(RunLog, "records", counted)
+    user = lookup.find_user(workspace, "u0000", AS_OF)
+    assert len(looks) <= 3
+    assert [row["segmentation"] for row in user.segments] == ["main"]
+    made = workspace.log.newest("user_features", as_of=user.as_of)
+    assert made is not None
+    cookie = ("cookie", "u0000", user.events[0]["event_time"], user.events[0]["event_time"], None)
+    schema = workspace.tables.read("identities").schema
+    link = spark.createDataFrame([(*cookie, "f", "r")], schema)
+    events = lookup.events_under(
+        workspace.tables.read("events"), link, "u0000", workspace.as_of(AS_OF)
+    )
+    plan = events._jdf.queryExecution().executedPlan().toString()
+    assert "In(user_id, [cookie,u0000])" in plan.replace("u0000,cookie", "cookie,u0000")
 
 
 def test_audiences_and_runs_are_shown(

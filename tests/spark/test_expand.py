@@ -13,9 +13,11 @@ from pyspark.sql import SparkSession
 
 from kinsight.errors import ConfigError, RefusedError
 from kinsight.expand.job import run_expand
+from kinsight.expand.linked import Identities, with_linked_users, with_refusals
 from kinsight.runs import StageSummary
 from kinsight.workspace import Workspace
 from tests.conftest import open_test_workspace
+from tests.planting import day, publish
 from tests.spark.planted_audiences import (
     TASTE_TOKENS,
     consents,
@@ -31,6 +33,9 @@ from tests.spark.planted_audiences import (
 
 LINES = ["bag_logistic", "centroid", "knn", "logistic", "auto", "activity", "random"]
 FIRST, SECOND = "2024-03-01", "2024-04-01"
+
+OPTED_OUT = user_ids()[0]
+"""A seed of nobody whose opt-out is given under a cookie."""
 
 AUDIENCES = {
     "kids": """
@@ -79,6 +84,12 @@ suppress: {predicate: events > 0}
 seeds: {file: lists/truth.csv}
 suppress: {file: lists/truth.csv}
 """,
+    "opted-out": """
+seeds: {segment: s01}
+suppress: {file: lists/cookies.csv}
+sizes: {shares: [1.0]}
+scorer: centroid
+""",
     "nobody": "{seeds: {file: lists/truth.csv}, eligible: {file: lists/truth.csv}}",
 }
 
@@ -112,6 +123,7 @@ def ran(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     root = tmp_path_factory.mktemp("expand")
     folder = root / "audiences"
     write_lists(folder / "lists")
+    (folder / "lists" / "cookies.csv").write_text("user_id\ncookie\n")
     for name, text in AUDIENCES.items():
         (folder / f"{name}.yaml").write_text(text)
     workspace = open_test_workspace(
@@ -121,6 +133,9 @@ def ran(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     )
     plant_users(workspace)
     plant_items(workspace)
+    cookie = {"anonymous_id": "cookie", "user_id": OPTED_OUT, "valid_to": None}
+    times = dict.fromkeys(("known_from", "valid_from"), day("2024-01-01"))
+    publish(workspace, "ingest", {"identities": [cookie | times | {"source_file_id": "f"}]})
     plant_date(workspace, FIRST, seed=1)
     summary = run_expand(workspace, workspace.as_of(FIRST))
     rows = workspace.tables.read("audiences").collect()
@@ -141,6 +156,46 @@ def test_members_are_eligible_unsuppressed_and_no_seeds(ran: Ran) -> None:
     assert members
     assert members <= allowed
     assert len(members) == round(0.2 * len(allowed))
+
+
+def test_an_opt_out_under_a_cookie_keeps_its_users_out(spark: SparkSession, ran: Ran) -> None:
+    seeds, _ = split_taste()
+    ids = [u for u in user_ids() if u not in seeds]
+    anna, bob, late, carla = ids[:4]
+    rows = [
+        ("c1", anna, day("2024-01-01"), day("2024-01-01"), None),
+        ("c1", bob, day("2023-01-01"), day("2023-01-01"), day("2023-06-01")),
+        ("c1", late, day(FIRST), day("2023-01-01"), None),
+        ("c2", carla, day("2024-01-01"), day("2024-01-01"), None),
+        ("c3", seeds[0], day("2024-01-01"), day("2024-01-01"), None),
+    ]
+    names = "anonymous_id STRING, user_id STRING, known_from TIMESTAMP, valid_from TIMESTAMP, "
+    links = spark.createDataFrame(rows, names + "valid_to TIMESTAMP")
+    identities = Identities(links, ran.workspace.as_of(FIRST).instant)
+    listed = [(0, "c1", 2), (0, "x", 1), (1, "c1", 1), (1, "c3", 1), (1, seeds[0], 1), (1, None, 1)]
+    entries = spark.createDataFrame(listed, "list INT, user_id STRING, rows LONG")
+    found = with_linked_users(entries, identities, cautious=[0]).collect()
+    assert {(r["list"], r["user_id"]): (r["rows"], r["linked"]) for r in found} == {
+        (0, "c1"): (2, 1),
+        (0, anna): (0, 0),
+        (0, bob): (0, 0),  # once its user: also kept out
+        (0, "x"): (1, 0),
+        (1, anna): (1, 1),
+        (1, seeds[0]): (2, 1),
+        (1, None): (1, 0),
+    }
+    people = [
+        ("c2", None, {"email": False, "post": True}),
+        (carla, {"age": "30"}, {"email": True, "post": False}),
+        (anna, None, {"email": True}),
+    ]
+    schema = "user_id STRING, attributes MAP<STRING, STRING>, consent MAP<STRING, BOOLEAN>"
+    users = with_refusals(spark.createDataFrame(people, schema), identities).collect()
+    assert {r["user_id"]: (r["attributes"], r["consent"]) for r in users} == {
+        "c2": (None, {"email": False, "post": True}),
+        carla: ({"age": "30"}, {"email": False, "post": False}),
+        anna: (None, {"email": True}),
+    }
 
 
 def test_what_became_of_the_seeds_adds_up(ran: Ran) -> None:
@@ -226,6 +281,16 @@ def test_curves_stand_beside_activity_and_random(ran: Ran) -> None:
     assert (kids["recall"] <= kids["recall_high"]).all()
 
 
+def test_a_listed_cookie_is_suppressed_as_its_customer(ran: Ran) -> None:
+    row = ran.audiences["opted-out"]
+    assert row["status"] == "published"
+    assert row["users_suppressed"] == 1
+    assert OPTED_OUT not in set(ran.of("opted-out")["user_id"])
+    assert ran.summary.counts["listed_ids_linked"] == 1
+    (warning,) = (w for w in ran.summary.warnings if "are anonymous" in w)
+    assert warning.startswith("audience opted-out: 1 ids of `suppress`")
+
+
 def test_a_segment_and_a_predicate_give_seeds(ran: Ran) -> None:
     assert ran.audiences["segment"]["seeds_matched"] == has_taste().sum()
     assert not set(ran.of("segment")["user_id"]) & set(pd.Series(user_ids())[has_taste()])
@@ -299,7 +364,7 @@ def test_reasons_are_what_the_seeds_take_more_by_the_name_known_at_the_date(ran:
 
 def test_refusals_are_counted_and_the_others_go_on(ran: Ran) -> None:
     assert ran.summary.counts["audiences_refused"] == 15
-    assert ran.summary.counts["audiences_published"] == 5
+    assert ran.summary.counts["audiences_published"] == 6
     assert ran.summary.producer["audience"] == sorted(AUDIENCES)
 
 

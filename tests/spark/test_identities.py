@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import random
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from kinsight.sequence import identities
-from kinsight.sequence.identities import (
+from kinsight import identities
+from kinsight.identities import (
     count_chains,
     count_links,
+    is_terminal,
     links_known_at,
     spans_of,
     with_known_users,
@@ -23,23 +25,30 @@ FIRST = dt.datetime(2024, 3, 1, tzinfo=dt.timezone.utc)
 LINKS = "anonymous_id STRING, user_id STRING, known_from TIMESTAMP, valid_from TIMESTAMP, "
 LINKS += "valid_to TIMESTAMP"
 EVENTS = "user_id STRING, event_time TIMESTAMP"
+FOREVER = dt.datetime(9999, 1, 1, tzinfo=dt.timezone.utc)
 Link = tuple[str, str, dt.datetime, dt.datetime, dt.datetime | None]
 
 
-def moment(number: int) -> dt.datetime:
+def moment(number: float) -> dt.datetime:
     return FIRST + dt.timedelta(hours=number)
 
 
 def owner(links: list[Link], anonymous_id: str, at: dt.datetime, instant: dt.datetime) -> str:
-    """The rule of `kinsight.sequence.identities`, for one event."""
-    fitting = [
-        (-begins.timestamp(), known > at, abs((known - at).total_seconds()), user)
-        for cookie, user, known, begins, ends in links
-        if cookie == anonymous_id
-        and known < instant
-        and begins <= at
-        and (ends is None or at < ends)
-    ]
+    """The rule of `kinsight.identities`, for one event."""
+    by_link: dict[Any, dict[dt.datetime, dt.datetime]] = {}
+    for cookie, user, known, begins, ends in links:
+        if cookie == anonymous_id and known < instant:
+            told = by_link.setdefault((user, begins), {})
+            told[known] = max(told.get(known, begins), ends or FOREVER)
+    fitting = []
+    for (user, begins), told in by_link.items():
+        in_time = sorted(told)
+        corrections = {b for a, b in itertools.pairwise(in_time) if told[a] != told[b]}
+        if begins <= at < told[in_time[-1]]:
+            fitting += [
+                (-begins.timestamp(), known > at, abs((known - at).total_seconds()), user)
+                for known in set(in_time) - corrections
+            ]
     return min(fitting)[3] if fitting else anonymous_id
 
 
@@ -87,17 +96,80 @@ def test_repeated_logins_are_one_link_and_terminals_are_nobodys(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(identities, "MOST_CHANGES", 10)
+    monkeypatch.setattr(identities, "MOST_LINKS", 20)
     begins = moment(-1000)
     rows: list[Any] = [("phone", "anna", moment(n), begins, None) for n in range(30)]
     rows += [("till", f"user {n % 2}", moment(n), begins, None) for n in range(30)]
+    rows += [("shared till", f"user {n % 2}", moment(n), moment(n), None) for n in range(30)]
+    rows += [("undefined", f"user {n}", moment(0), begins, None) for n in range(30)]
     rows += [("tablet", "phone", moment(0), begins, None)]
-    links = links_known_at(spark.createDataFrame(rows, LINKS), moment(40))
-    sizes = links.select("anonymous_id", F.size("links")).collect()
-    assert {row[0]: row[1] for row in sizes} == {"phone": 1, "till": 30, "tablet": 1}
+    # Each login its own valid_from: open ended, overlapping, one after the other.
+    rows += [("loyal", "anna", moment(n), moment(n), None) for n in range(30)]
+    rows += [("lent", "anna" if n != 9 else "bob", moment(n), moment(n), None) for n in range(30)]
+    rows += [("visits", "anna", moment(n), moment(n), moment(n + 2)) for n in range(30)]
+    rows += [("office", "anna", moment(2 * n), moment(2 * n), moment(2 * n + 1)) for n in range(15)]
+    rows += [("kiosk", "anna", moment(n), moment(n), moment(n + 0.5)) for n in range(30)]
+    rows += [("kiosk", "bob", moment(0), begins, None)]
+    links = links_known_at(spark.createDataFrame(rows, LINKS), moment(40)).persist()
+    terminals = links.where(is_terminal()).select("anonymous_id").collect()
+    assert sorted(row[0] for row in terminals) == ["kiosk", "shared till", "till", "undefined"]
+    found: dict[str, list[int]] = {}
+    for cookie, size in (
+        links.where(~is_terminal()).select("anonymous_id", F.size("links")).collect()
+    ):
+        found.setdefault(cookie, []).append(size)
+    assert found == {
+        "phone": [1],
+        "tablet": [1],
+        "loyal": [1],
+        "lent": [3],
+        "visits": [1],
+        "office": [1] * 15,
+    }
     spans = spans_of(links, moment(-10))
-    owners = spans.select("anonymous_id", "known_user", "ends").collect()
-    assert sorted(tuple(row) for row in owners) == [
-        ("phone", "anna", None),
-        ("tablet", "phone", None),
-    ]
+    owners: dict[str, list[tuple[Any, ...]]] = {}
+    columns = ["known_user", *(F.unix_timestamp(t) for t in ("starts", "ends"))]
+    for cookie, *span in spans.select("anonymous_id", *columns).collect():
+        owners.setdefault(cookie, []).append(tuple(span))
+    hours = {c: sorted((u, _hour(a), _hour(b)) for u, a, b in s) for c, s in owners.items()}
+    assert [(u, b) for u, _, b in hours["phone"]] == [("anna", None)]
+    assert [(u, b) for u, _, b in hours["tablet"]] == [("phone", None)]
+    assert hours["loyal"] == [("anna", 0, None)]
+    assert hours["visits"] == [("anna", 0, 31)]
+    assert hours["office"] == [("anna", 2 * n, 2 * n + 1) for n in range(15)]
+    assert ("bob", 9, 10) in hours["lent"]
+    assert {u for u, _, _ in hours["lent"]} == {"anna", "bob"}
     assert count_chains(spans) == 1
+    links.unpersist()
+
+
+def test_the_row_known_last_says_when_a_link_ends(spark: SparkSession) -> None:
+    begins, rows = moment(-1000), list[Any]()
+    rows += [("sold", "bob", moment(0), begins, None)]
+    rows += [("sold", "bob", moment(10), begins, moment(10))]
+    rows += [
+        ("kept", "bob", moment(0), begins, moment(5)),
+        ("kept", "bob", moment(10), begins, None),
+    ]
+    rows += [("lent", "bob", moment(0), begins, None), ("lent", "anna", moment(5), begins, None)]
+    # Not a login of bob: clicks between anna's and this stay hers.
+    rows += [("lent", "bob", moment(8), begins, moment(20))]
+    identities_table = spark.createDataFrame(rows, LINKS)
+    ends = {}
+    for hour in (10, 11):
+        spans = spans_of(links_known_at(identities_table, moment(hour)), moment(0)).select(
+            "anonymous_id", "known_user", F.unix_timestamp("ends")
+        )
+        ends[hour] = sorted((c, u, _hour(e)) for c, u, e in spans.collect())
+    assert [span for span in ends[10] if span[0] != "lent"] == [
+        ("kept", "bob", 5),
+        ("sold", "bob", None),
+    ], "what is told at the instant is not seen"
+    kept, sold = ([s for s in ends[11] if s[0] == cookie] for cookie in ("kept", "sold"))
+    assert {s[1:] for s in kept if s[2] is None} == {("bob", None)}
+    assert max(s[2] for s in sold) == 10
+    assert {s[1] for s in ends[11] if s[0] == "lent" and s[2] is None} == {"anna"}
+
+
+def _hour(seconds: int | None) -> int | None:
+    return None if seconds is None else int(seconds - FIRST.timestamp()) // 3600

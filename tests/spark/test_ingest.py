@@ -84,7 +84,7 @@ DAY_2 = [("u2", "00:05:00", "i2"), ("u1", "09:00:00", "i1")]
 
 @pytest.fixture(scope="module")
 def shop(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    """Four runs: the first files, nothing new, more files, changed files."""
+    """Five runs: the first files, nothing new, more files, changed files, changed users."""
     folder = tmp_path_factory.mktemp("a shop")
     workspace = open_test_workspace(spark, folder / "warehouse", ingest=ingest_section(folder))
     summaries = {}
@@ -111,6 +111,9 @@ def shop(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     write_clicks(folder, "2024-01-01", DAY_1[:-1], bad=1)
     write_orders(folder, "1.parquet", [("o1", "u1", "2024-01-01 09:10")])
     summaries["changed"] = run_ingest(workspace)
+
+    (folder / "users.csv").write_text("user_id,country\nu1,DE\nu2,ES\n")
+    summaries["changed users"] = run_ingest(workspace)
     return Shop(folder, workspace, summaries)
 
 
@@ -153,6 +156,12 @@ def test_a_copy_left_out_comes_back_when_a_changed_file_no_longer_holds_the_even
     files = shop.workspace.tables.read("ingested_files")
     (row,) = order.join(files, "source_file_id").select("path").collect()
     assert row["path"].endswith("orders/2.parquet")
+
+
+def test_changed_users_do_not_have_events_read_again(shop: Shop) -> None:
+    assert shop.workspace.tables.read("ingested_files").where("rows_deduplicated > 0").count() == 1
+    counts = shop.summaries["changed users"].counts
+    assert (counts["files_read"], counts["files_unchanged"]) == (1, 6)
 
 
 def test_repeated_deliveries_are_left_out_across_files_and_counted(shop: Shop) -> None:

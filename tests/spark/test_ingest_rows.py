@@ -386,17 +386,19 @@ class TestRows:
     ) -> None:
         path = tmp_path / "logins.csv"
         path.write_text(
-            "cookie,user_id,login,until\n"
-            "a,u1,01.06.2024 12:00,\n"
-            "b,u1,01.06.2024 12:00,02.06.2024 00:00\n"
-            ",u1,01.06.2024 12:00,\n"
-            "c,,01.06.2024 12:00,\n"
-            "d,u1,soon,\n"
-            "e,u1,,\n"
-            "f,u1,01.06.2024 12:00,01.01.1960 00:00\n"
-            "g,g,01.06.2024 12:00,\n"
+            "cookie,user_id,login,until,since\n"
+            "a,u1,01.06.2024 12:00,,\n"
+            "b,u1,01.06.2024 12:00,02.06.2024 00:00,\n"
+            ",u1,01.06.2024 12:00,,\n"
+            "c,,01.06.2024 12:00,,\n"
+            "d,u1,soon,,\n"
+            "e,u1,,,\n"
+            "f,u1,01.06.2024 12:00,01.01.1960 00:00,\n"
+            "g,g,01.06.2024 12:00,,\n"
+            "h,u1,,,01.01.1970 00:00\n"
         )
         columns = {"anonymous_id": "cookie", "known_from": "login", "valid_to": "until"}
+        columns["valid_from"] = "since"
         settings = {"time_format": "dd.MM.yyyy HH:mm", "timezone": "Europe/Berlin"}
         source = IdentitySourceConfig.model_validate(
             {"name": "logins", "path": str(path), "columns": columns, **settings}
@@ -415,6 +417,7 @@ class TestRows:
             "known_from (column login) is missing",
             "valid_to is not after valid_from",
             "anonymous_id and user_id are the same",
+            "known_from (column login) is missing",  # not seen from its valid_from on
         ]
         timeless = source.model_copy(update={"columns": {"anonymous_id": "cookie"}})
         with pytest.raises(RefusedError, match="when its links became known"):

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from kinsight.dates import AsOf
 from kinsight.expand.definition import AudienceDefinition
+from kinsight.expand.linked import Identities, with_refusals
 from kinsight.expand.measures import FloatArray
 from kinsight.expand.scorers.users import inverse_document_frequency
 from kinsight.runs import StageRun, newest_publication
@@ -32,6 +33,7 @@ class Inputs:
         token_weights: By field of the bags, the inverse document frequency of each index.
         dimension: Width of the vectors.
         model_version: The encoder of the vectors.
+        identities: What links anonymous ids to users; None where nothing was ever ingested.
     """
 
     features: DataFrame
@@ -44,6 +46,7 @@ class Inputs:
     token_weights: dict[str, FloatArray]
     dimension: int
     model_version: str
+    identities: Identities | None
 
 
 def read_inputs(run: StageRun, as_of: AsOf, audiences: Iterable[AudienceDefinition]) -> Inputs:
@@ -67,9 +70,13 @@ def read_inputs(run: StageRun, as_of: AsOf, audiences: Iterable[AudienceDefiniti
     )
     width = vectors.select(F.size("vector")).first()
     tokens = _vocabulary(run, as_of, vocabulary)
+    identities = _identities(run, as_of)
+    attributes = _attributes(run, as_of)
+    if identities is not None:
+        attributes = with_refusals(attributes, identities)
     return Inputs(
         features=run.read(features).where(of_date),
-        attributes=_attributes(run, as_of),
+        attributes=attributes,
         bags=run.read(bags)
         .where(of_date & (F.col("vocabulary_version") == vocabulary))
         .select("user_id", "bags"),
@@ -80,6 +87,7 @@ def read_inputs(run: StageRun, as_of: AsOf, audiences: Iterable[AudienceDefiniti
         token_weights=_token_weights(tokens),
         dimension=0 if width is None else int(width[0]),
         model_version=model_version,
+        identities=identities,
     )
 
 
@@ -94,6 +102,16 @@ def _attributes(run: StageRun, as_of: AsOf) -> DataFrame:
     newest = F.max_by(F.struct("attributes", "consent"), order).alias("newest")
     known = users.where(F.col("valid_from") < F.lit(as_of.instant))
     return known.groupBy("user_id").agg(newest).select("user_id", "newest.*")
+
+
+def _identities(run: StageRun, as_of: AsOf) -> Identities | None:
+    """Table identities, unless there are none or the date's earlier run read none."""
+    found = newest_publication(run.records(), "identities")
+    version = found.version if found is not None else 0
+    if run.earlier_version("user_features") is not None:
+        version = run.earlier_version("identities") or 0
+    # Version 0 only created the table.
+    return Identities(run.read("identities", version), as_of.instant) if version else None
 
 
 def _members(run: StageRun, as_of: AsOf, segmentation: str) -> DataFrame:

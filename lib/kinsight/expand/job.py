@@ -128,7 +128,18 @@ def _tell(
 def _tell_of_lists(
     run: StageRun, admitted: Sequence[Admitted], lists: Lists, roster: Roster
 ) -> None:
-    """Warn where a suppression or a hidden truth reaches nobody, or not everybody."""
+    """Warn where a suppression or a hidden truth reaches nobody, or not everybody.
+
+    Listed anonymous ids that count for users are counted and told of too.
+    """
+    linked = {key: listed.linked for key, listed in lists.counts.items() if listed.linked}
+    if linked:
+        run.counts["listed_ids_linked"] = sum(linked.values())
+    for (name, use), ids in sorted(linked.items()):
+        whom = "all users they were ever" if use == "suppress" else "the users they are"
+        run.warn(
+            f"audience {name}: {ids} ids of `{use}` are anonymous; they count for {whom} linked to"
+        )
     for audience in admitted:
         name = audience.name
         for use, flag in (("suppress", SUPPRESSED), ("truth", TRUTH)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]  # py4j has no hints
 from pyspark.errors import PySparkException
@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 from kinsight.errors import RefusedError
 from kinsight.expand.definition import AudienceDefinition, FileSource
 from kinsight.expand.inputs import Inputs
+from kinsight.expand.linked import with_linked_users
 
 NAMES_TOLD = 12
 
@@ -28,13 +29,16 @@ class ListCounts:
 
     Attributes:
         rows: Rows of the list.
-        ids: Distinct ids; all blank ones count as one.
+        ids: Distinct ids; all blank ones count as one, as do anonymous ids of one user but for
+            ``suppress``.
         examples: The first and last id.
+        linked: Ids of the list that are anonymous and count for users; see ``with_linked_users``.
     """
 
     rows: int
     ids: int
     examples: tuple[str, ...]
+    linked: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +47,8 @@ class Lists:
 
     Attributes:
         numbers: Number of each list in ``entries``.
-        entries: list, user_id (null for blank ones), rows.
+        entries: list, user_id (null for blank ones), rows (0 for users whom only a link of a
+            listed anonymous id names), linked.
         counts: What each list holds.
         refused: Audiences with a list that cannot be used.
     """
@@ -55,7 +60,7 @@ class Lists:
 
 
 def read_lists(
-    spark: SparkSession, inputs: Inputs, audiences: Iterable[AudienceDefinition]
+    spark: SparkSession, inputs: Inputs, audiences: Sequence[AudienceDefinition]
 ) -> Lists:
     """Read the lists of all audiences; one that cannot be used refuses its audience only."""
     frames: dict[ListKey, DataFrame] = {}
@@ -69,12 +74,27 @@ def read_lists(
     entries = spark.createDataFrame([], "list INT, user_id STRING")
     for number, frame in enumerate(frames.values()):
         entries = entries.unionByName(frame.select(F.lit(number).alias("list"), "user_id"))
-    entries = entries.groupBy("list", "user_id").agg(F.count("*").alias("rows")).persist()
+    entries = entries.groupBy("list", "user_id").agg(F.count("*").alias("rows"))
+    if inputs.identities is None:
+        entries = entries.withColumn("linked", F.lit(0))
+    else:
+        # Members of segments are users of the date already.
+        fixed = {(a.name, "seeds") for a in audiences if a.seeds.segment is not None}
+        numbers = {key: number for number, key in enumerate(frames)}
+        listed = entries.where(~F.col("list").isin([numbers[k] for k in fixed & set(numbers)]))
+        segments = entries.where(F.col("list").isin([numbers[k] for k in fixed & set(numbers)]))
+        cautious = [number for (_, use), number in numbers.items() if use == "suppress"]
+        entries = with_linked_users(listed, inputs.identities, cautious).unionByName(
+            segments.withColumn("linked", F.lit(0))
+        )
+    entries = entries.persist()
+    # A user whom only a link names is on no list.
+    own = F.when(F.col("rows") > 0, F.col("user_id"))
     by_list = entries.groupBy("list").agg(
-        F.sum("rows"), F.count("*"), F.min("user_id"), F.max("user_id")
+        F.sum("rows"), F.count_if(F.col("rows") > 0), F.min(own), F.max(own), F.sum("linked")
     )
     counts = {
-        row[0]: ListCounts(row[1], row[2], tuple(dict.fromkeys(i for i in row[3:] if i)))
+        row[0]: ListCounts(row[1], row[2], tuple(dict.fromkeys(i for i in row[3:5] if i)), row[5])
         for row in by_list.collect()
     }
     empty = ListCounts(0, 0, ())

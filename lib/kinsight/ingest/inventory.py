@@ -103,9 +103,10 @@ def take_inventory(spark: SparkSession, run: StageRun, config: IngestConfig) -> 
             run.inputs[f"source {name}"] = listing.version
     listed = {name: listing.files for name, listing in listings.items()}
     done = {file.id for file in known}
-    places = {(file.kind, file.path) for file in known}
+    events = {file.path for file in known if file.kind == "events"}
     fresh = [file for files in listed.values() for file in files if file.id not in done]
-    if gone or any((file.kind, file.path) in places for file in fresh):
+    replaced = [file for file in fresh if file.kind == "events" and file.path in events]
+    if replaced or any(file.kind == "events" for file in gone):
         # An event that such a file held may go with it; then its copies elsewhere count.
         done -= {file.id for file in known if file.deduplicated}
     new = {name: [f for f in files if f.id not in done] for name, files in listed.items()}

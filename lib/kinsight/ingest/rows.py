@@ -166,7 +166,8 @@ def identity_rows(rows: DataFrame, source: IdentitySourceConfig, path: str) -> D
         else F.lit(None).cast("timestamp")
         for name in ("known_from", "valid_from", "valid_to")
     }
-    known_from = F.coalesce(times["known_from"], times["valid_from"])
+    # A single row without it would be seen from valid_from on, before the login that made it.
+    known_from = times["known_from" if "known_from" in fields else "valid_from"]
     valid_from = F.coalesce(times["valid_from"], _always())
     expected = _expected_time(source.time_format)
     known = fields.get("known_from") or fields["valid_from"]

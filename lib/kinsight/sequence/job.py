@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from kinsight.config import SequenceConfig
 from kinsight.dates import AsOf
 from kinsight.errors import IntegrityError
+from kinsight.identities import links_known_at, spans_of
 from kinsight.runs import StageRun, StageSummary
 from kinsight.sequence.arrays import build_sequences
 from kinsight.sequence.bags import user_bags
@@ -23,7 +24,6 @@ from kinsight.sequence.encoding import (
 )
 from kinsight.sequence.features import user_features
 from kinsight.sequence.gather import count_user_tokens, gather_events
-from kinsight.sequence.identities import links_known_at, spans_of
 from kinsight.sequence.linking import link_anonymous_ids
 from kinsight.sequence.products import (
     find_products,

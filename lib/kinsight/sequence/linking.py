@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from kinsight.runs import StageRun
-from kinsight.sequence.identities import (
+from kinsight.identities import (
     MOST_CHANGES,
     count_chains,
     count_links,
     is_terminal,
     with_known_users,
 )
+from kinsight.runs import StageRun
 
 BROADCAST_SPANS = 1_000_000
 """Up to so many times of anonymous ids are sent to every task instead of shuffling the events."""
@@ -32,11 +32,11 @@ def link_anonymous_ids(
     Args:
         run: Gets anonymous_ids_linked, events_reattributed and events_of_contested_ids.
         window: Events.
-        links: See :func:`kinsight.sequence.identities.links_known_at`.
-        spans: See :func:`kinsight.sequence.identities.spans_of`.
+        links: See :func:`kinsight.identities.links_known_at`.
+        spans: See :func:`kinsight.identities.spans_of`.
         keep: Persists a frame for the run.
     """
-    terminals = links.where(is_terminal()).count()
+    terminals = links.where(is_terminal()).select("anonymous_id").distinct().count()
     number, chained = spans.count(), count_chains(spans)
     if number <= BROADCAST_SPANS:
         spans = F.broadcast(spans)
@@ -52,8 +52,8 @@ def link_anonymous_ids(
     }
     if terminals:
         run.warn(
-            f"{terminals} anonymous ids changed hands more than {MOST_CHANGES} times: terminals of "
-            "many users, whose events count for none of them"
+            f"{terminals} anonymous ids have more than {MOST_CHANGES} users or changed hands "
+            "more often: terminals of many, whose events count for none of them"
         )
     if counts.contested_ids:
         run.warn(
