@@ -160,7 +160,7 @@ def test_the_row_known_last_says_when_a_link_ends(spark: SparkSession) -> None:
         spans = spans_of(links_known_at(identities_table, moment(hour)), moment(0)).select(
             "anonymous_id", "known_user", F.unix_timestamp("ends")
         )
-        ends[hour] = sorted((c, u, _hour(e)) for c, u, e in spans.collect())
+        ends[hour] = sorted(((c, u, _hour(e)) for c, u, e in spans.collect()), key=repr)
     assert [span for span in ends[10] if span[0] != "lent"] == [
         ("kept", "bob", 5),
         ("sold", "bob", None),
