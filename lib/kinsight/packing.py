@@ -53,6 +53,7 @@ def pack(folder: Path, wheel: Path, constraints: Path) -> Path:
         EnvironmentProblem: If the packages cannot be had, or this Python cannot be copied.
     """
     console = Console(stderr=True, highlight=False)
+    folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         environment = Path(temporary) / "environment"
@@ -133,12 +134,17 @@ def install(python: Path, wheel: Path, constraints: Path) -> None:
 
 def make_relocatable(environment: Path) -> None:
     """Let scripts find the interpreter beside them, and the interpreter no other packages."""
+    place = str(environment.resolve()).encode()
     for script in (environment / "bin").iterdir():
         if script.is_symlink() or not script.is_file():
             continue
-        head, _, rest = script.read_bytes().partition(b"\n")
-        if head.startswith(f"#!{environment}".encode()):
+        first, _, rest = script.read_bytes().partition(b"\n")
+        if first.startswith(b"#!" + place):
             script.write_bytes(RELOCATABLE.encode() + rest)
+        elif first == b"#!/bin/sh" and place in rest.partition(b"\n")[0]:
+            # Installers write this form where the path is long or has a space.
+            body = rest.split(b"\n", 2)[2]
+            script.write_bytes(RELOCATABLE.encode() + body)
     # `site` reads this file beside any interpreter: packages in the user's home stay out.
     (environment / "pyvenv.cfg").write_text("include-system-site-packages = false\n")
 
