@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import resource
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from kinsight.errors import ConfigError, RefusedError
 from kinsight.expand.job import run_expand
@@ -160,19 +162,20 @@ def test_members_are_eligible_unsuppressed_and_no_seeds(ran: Ran) -> None:
 
 def test_an_opt_out_under_a_cookie_keeps_its_users_out(spark: SparkSession, ran: Ran) -> None:
     seeds, _ = split_taste()
-    ids = [u for u in user_ids() if u not in seeds]
+    ids = [str(u) for u in user_ids() if u not in seeds]
     anna, bob, late, carla = ids[:4]
+    seed = str(seeds[0])
     rows = [
         ("c1", anna, day("2024-01-01"), day("2024-01-01"), None),
         ("c1", bob, day("2023-01-01"), day("2023-01-01"), day("2023-06-01")),
         ("c1", late, day(FIRST), day("2023-01-01"), None),
         ("c2", carla, day("2024-01-01"), day("2024-01-01"), None),
-        ("c3", seeds[0], day("2024-01-01"), day("2024-01-01"), None),
+        ("c3", seed, day("2024-01-01"), day("2024-01-01"), None),
     ]
     names = "anonymous_id STRING, user_id STRING, known_from TIMESTAMP, valid_from TIMESTAMP, "
     links = spark.createDataFrame(rows, names + "valid_to TIMESTAMP")
     identities = Identities(links, ran.workspace.as_of(FIRST).instant)
-    listed = [(0, "c1", 2), (0, "x", 1), (1, "c1", 1), (1, "c3", 1), (1, seeds[0], 1), (1, None, 1)]
+    listed = [(0, "c1", 2), (0, "x", 1), (1, "c1", 1), (1, "c3", 1), (1, seed, 1), (1, None, 1)]
     entries = spark.createDataFrame(listed, "list INT, user_id STRING, rows LONG")
     found = with_linked_users(entries, identities, cautious=[0]).collect()
     assert {(r["list"], r["user_id"]): (r["rows"], r["linked"]) for r in found} == {
@@ -181,7 +184,7 @@ def test_an_opt_out_under_a_cookie_keeps_its_users_out(spark: SparkSession, ran:
         (0, bob): (0, 0),  # once its user: also kept out
         (0, "x"): (1, 0),
         (1, anna): (1, 1),
-        (1, seeds[0]): (2, 1),
+        (1, seed): (2, 1),
         (1, None): (1, 0),
     }
     people = [
@@ -306,7 +309,7 @@ def test_seeds_that_are_only_busy_come_with_a_warning(ran: Ran) -> None:
     ("name", "words"),
     [
         ("ten", ["10 sent, 10 matched", "25"]),
-        ("strangers", ["x-1", "u0000", "No seed"]),
+        ("strangers", ["a-9", "a9999", "No seed"]),
         ("header", ["no column user_id", "customer, note"]),
         ("missing", ["cannot be read", "none.csv"]),
         ("broken", ["cannot be read", "broken.parquet"]),
@@ -410,7 +413,13 @@ def test_a_second_date_tells_churn_and_a_first_date_never_sees_it(ran: Ran) -> N
     summary = run_expand(workspace, workspace.as_of(FIRST))
     assert summary.counts["audiences_refused"] == 1
     left = read(workspace, "audience_members", FIRST)
-    assert sorted(left["audience"].unique()) == ["busy", "kept", "oversized", "segment"]
+    assert sorted(left["audience"].unique()) == [
+        "busy",
+        "kept",
+        "opted-out",
+        "oversized",
+        "segment",
+    ]
     assert len(read(workspace, "audience_members", SECOND)) == len(members)
 
 
@@ -426,3 +435,23 @@ def test_a_wrong_predicate_stops_the_stage(ran: Ran, tmp_path: Path) -> None:
 def test_a_date_without_vectors_is_refused(ran: Ran) -> None:
     with pytest.raises(RefusedError, match="kinsight embed"):
         run_expand(ran.workspace, ran.workspace.as_of("2024-05-01"))
+
+
+@pytest.mark.heavy
+def test_ten_million_seeds_are_matched_without_being_collected(ran: Ran, tmp_path: Path) -> None:
+    spark, rows = ran.workspace.spark, 10_000_000
+    known = spark.createDataFrame([(str(u),) for u in split_taste()[0]], "user_id STRING")
+    strangers = spark.range(rows - known.count()).select(
+        F.concat(F.lit("x"), "id").alias("user_id")
+    )
+    strangers.unionByName(known).write.parquet(str(tmp_path / "seeds.parquet"))
+    (tmp_path / "large.yaml").write_text("seeds: {file: seeds.parquet}\nminimum_seeds: 25\n")
+    workspace = open_test_workspace(
+        spark, ran.folder.parent / "warehouse", expand={"folder": str(tmp_path)}
+    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    summary = run_expand(workspace, workspace.as_of(FIRST))
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak
+    assert summary.counts["large.seeds_sent"] == rows
+    assert 25 <= summary.counts["large.seeds_matched"] <= known.count()
+    assert grown < 300_000, f"the driver grew by {grown} KiB"

@@ -158,7 +158,7 @@ def test_a_table_of_an_older_version_gets_the_column_that_it_lacks(
     old = dict.fromkeys(table_schema("audiences").names) | {
         **dict.fromkeys(("audience", "status", "model_version", "run_id"), "published"),
         **{n: 0 for n in table_schema("audiences").names if n.startswith(("seeds_", "users_"))},
-        **{"as_of": FIRST, "members": 0, "scorers": []},
+        **{"as_of": FIRST, "members": 0, "scorers": [], "scorer_weights": {}, "reasons": []},
     }
     names = [n for n in table_schema("audiences").names if n != "levels"]
     schema = StructType([table_schema("audiences")[n] for n in names])

@@ -16,7 +16,9 @@ CONFIG = IngestConfig.model_validate({"events": [{"name": "log", "path": "/data"
 
 
 def seen(*known: KnownFile) -> Inventory:
-    return Inventory(known=list(known), new={"log": [FILE]}, unchanged=0, remapped=[], stale={})
+    return Inventory(
+        known=list(known), new={"log": [FILE]}, unchanged=0, remapped=[], stale={}, gone=[]
+    )
 
 
 def batch(*tallies: Tally, footer_rows: int | None = None) -> Batch:

@@ -43,8 +43,8 @@ def local_files(spark: SparkSession, files: Sequence[str]) -> Iterator[list[str]
             source = jvm.org.apache.hadoop.fs.Path(file)
             try:
                 system = source.getFileSystem(jsc.hadoopConfiguration())
-                here = jvm.org.apache.hadoop.fs.Path(str(target))
-                system.copyToLocalFile(False, source, here, True)  # without checksum files
+                here, conf = jvm.java.io.File(str(target)), jsc.hadoopConfiguration()
+                jvm.org.apache.hadoop.fs.FileUtil.copy(system, source, here, False, conf)
             except Py4JJavaError as error:
                 raise EnvironmentProblem(
                     "The sequences cannot be fetched for training.",
