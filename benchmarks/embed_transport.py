@@ -95,9 +95,7 @@ def by_udf(rows: DataFrame, model: Artifact) -> DataFrame:
     return rows.select("user_id", embed_udf(model)(F.struct(*STRUCT_FIELDS)).alias("vector"))
 
 
-def torch_alone(
-    paths: list[Path], model: Artifact, orders: Any, answers: Any
-) -> None:  # pragma: no cover
+def torch_alone(paths: list[Path], model: Artifact, orders: Any, answers: Any) -> None:
     """A process of the limit: its histories lie in memory, each order encodes them all."""
     torch.set_num_threads(1)
     encoder = built_encoder(model)
