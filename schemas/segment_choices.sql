@@ -6,6 +6,7 @@ CREATE TABLE IF NOT EXISTS {table} (
   stability     DOUBLE NOT NULL COMMENT 'Adjusted Rand index of the segments made on two halves of the sampled users, mean of the splits: 1 same segments, 0 chance',
   stability_std DOUBLE NOT NULL COMMENT 'Standard deviation of the stability over the splits',
   is_chosen     BOOLEAN NOT NULL COMMENT 'Whether the segmentation of the date was made with it',
+  choice_reason STRING COMMENT 'Why this number was chosen; null for the others',
   run_id        STRING NOT NULL COMMENT 'The run that wrote the row, see table runs'
 )
 USING delta

@@ -22,6 +22,7 @@ from kinsight.workspace import Workspace
 
 Facts = Mapping[str, Any]
 LATEST_EVENTS = 10
+FILTERED_IDS = 1_000
 FIRST_INSTANT = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 EVENT_COLUMNS = ("event_time", "event_type", "item_id", "price", "quantity")
 
@@ -235,11 +236,19 @@ def _events_of(workspace: Workspace, user: str, as_of: dt.date) -> DataFrame:
 def events_under(events: DataFrame, identities: DataFrame, user: str, as_of: AsOf) -> DataFrame:
     """A user's events by what was known of anonymous ids at a date; reads few of the others'."""
     own = identities.where(F.col("user_id") == user).select("anonymous_id").distinct()
-    ids = [row[0] for row in own.collect()]
-    links = links_known_at(identities.where(F.col("anonymous_id").isin(ids)), as_of.instant)
-    # Before the join, and not by one, so that files without them are not read.
-    events = events.where(F.col("user_id").isin([user, *ids]))
-    events = with_known_users(events, F.broadcast(spans_of(links, FIRST_INSTANT)))
+    ids = [row[0] for row in own.limit(FILTERED_IDS + 1).collect()]
+    if len(ids) > FILTERED_IDS:  # a till or a call centre: too many to write into a filter
+        identities = identities.join(own, "anonymous_id", "left_semi")
+        theirs = own.select(F.col("anonymous_id").alias("user_id"))
+        events = events.where(F.col("user_id") == user).unionByName(
+            events.where(F.col("user_id") != user).join(theirs, "user_id", "left_semi")
+        )
+    else:
+        identities = identities.where(F.col("anonymous_id").isin(ids))
+        # Before the join, and not by one, so that files without them are not read.
+        events = events.where(F.col("user_id").isin([user, *ids]))
+    links = links_known_at(identities, as_of.instant)
+    events = with_known_users(events, spans_of(links, FIRST_INSTANT))
     return events.where(F.col("user_id") == user)
 
 

@@ -305,6 +305,9 @@ def choices() -> list[dict[str, Any]]:
             "stability": 0.9 - 0.02 * abs(number - 8),
             "stability_std": 0.03,
             "is_chosen": number == 8,
+            "choice_reason": "the largest silhouette among the stable ones"
+            if number == 8
+            else None,
         }
         for number in range(4, 13)
     ]
@@ -419,7 +422,12 @@ def audience(name: str, status: str, verdict: str | None) -> dict[str, Any]:
         if published
         else [],
         "scorer_weights": {"bag_logistic": 1.0} if published else {},
-        "reasons": [],
+        "reasons": [
+            {**reason, "field": field}
+            for field, reason in zip(("item", "category_3"), terms("Nappies", HOSTILE), strict=True)
+        ]
+        if published
+        else [],
         "reference_share": 0.05 if published else None,
         "verdict": verdict,
         "verdict_text": "Customers of the top 5% are 7 times as likely to be seeds as others."

@@ -11,7 +11,8 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from kinsight import identities
+from kinsight import identities, lookup
+from kinsight.dates import AsOf
 from kinsight.identities import (
     count_chains,
     count_links,
@@ -173,3 +174,21 @@ def test_the_row_known_last_says_when_a_link_ends(spark: SparkSession) -> None:
 
 def _hour(seconds: int | None) -> int | None:
     return None if seconds is None else int(seconds - FIRST.timestamp()) // 3600
+
+
+@pytest.mark.parametrize("most", [1_000, 1])
+def test_one_users_events_are_those_of_all_however_many_ids_there_are(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(lookup, "FILTERED_IDS", most)
+    links = [(f"cookie {n}", f"user {n % 2}", moment(n), moment(n), None) for n in range(6)]
+    events = [(f"cookie {n}", moment(h)) for n in range(7) for h in range(9)]
+    events += [(f"user {n}", moment(3)) for n in range(3)]
+    identities_ = spark.createDataFrame(links, LINKS)
+    window = spark.createDataFrame(events, EVENTS)
+    as_of = AsOf(moment(5).date(), moment(5), "UTC")
+    spans = spans_of(links_known_at(identities_, as_of.instant), lookup.FIRST_INSTANT)
+    of_all = with_known_users(window, spans).where("user_id = 'user 0'").collect()
+    found = lookup.events_under(window, identities_, "user 0", as_of).collect()
+    assert len(found) == 1 + 9 + 7 + 5, "its own, and those after each login known by then"
+    assert sorted(found) == sorted(of_all)

@@ -200,6 +200,15 @@ def test_it_shows_how_each_number_of_segments_did(data: ReportData, page: str) -
     assert list(tried.loc[tried["is_chosen"], "segments"]) == [8]
     assert "How many segments: stability" in Page(page).text
     assert "chosen: 8 segments, stability 0.900" in page
+    assert "chosen for this: the largest silhouette among the stable ones." in Page(page).text
+
+
+def test_the_reasons_of_an_audience_are_told_and_drawn(page: str) -> None:
+    text = Page(page).text
+
+    assert "Bars of 2 reasons; first: Nappies, 4.1×" in page
+    assert "12.0%" in text
+    assert HOSTILE in text
 
 
 def test_a_link_to_a_segment_or_an_audience_stays_the_same(page: str) -> None:

@@ -67,10 +67,7 @@ def ingest(
 
         return [run_ingest(workspace)]
 
-    if dry_run:
-        _plan(config, "", quiet, ["ingest"])
-    else:
-        _run(config, "", quiet, stage)
+    _run_or_plan(config, "", quiet, stage, dry_run, ["ingest"])
 
 
 @app.command(epilog=example("sequence -c shop.yaml --as-of 2017-10-30"))
@@ -93,10 +90,7 @@ def sequence(
             run_sequence(workspace, date, latest_input=latest_input, new_vocabulary=new_vocabulary)
         ]
 
-    if dry_run:
-        _plan(config, as_of, quiet, ["sequence"], latest_input)
-    else:
-        _run(config, as_of, quiet, stage)
+    _run_or_plan(config, as_of, quiet, stage, dry_run, ["sequence"], latest_input)
 
 
 @app.command(epilog=example("train -c shop.yaml --as-of 2017-10-30"))
@@ -117,10 +111,7 @@ def train(
 
         return [run_train(workspace, date, latest_input=latest_input, restart=restart)]
 
-    if dry_run:
-        _plan(config, as_of, quiet, ["train"], latest_input)
-    else:
-        _run(config, as_of, quiet, stage)
+    _run_or_plan(config, as_of, quiet, stage, dry_run, ["train"], latest_input)
 
 
 def _add_dated(name: str, about: str) -> None:
@@ -138,10 +129,7 @@ def _add_dated(name: str, about: str) -> None:
             job = importlib.import_module(f"kinsight.{name}.job")
             return [getattr(job, f"run_{name}")(workspace, date, latest_input=latest_input)]
 
-        if dry_run:
-            _plan(config, as_of, quiet, [name], latest_input)
-        else:
-            _run(config, as_of, quiet, stage)
+        _run_or_plan(config, as_of, quiet, stage, dry_run, [name], latest_input)
 
 
 for _name, _about in DATED.items():
@@ -167,12 +155,7 @@ def run(
 
         return run_pipeline(workspace, date, latest_input=latest_input)
 
-    if dry_run:
-        from kinsight.plan import ALL_STAGES
-
-        _plan(config, as_of, quiet, ALL_STAGES, latest_input)
-    else:
-        _run(config, as_of, quiet, stage)
+    _run_or_plan(config, as_of, quiet, stage, dry_run, None, latest_input)
 
 
 @app.command(epilog=example("demo --folder demo"))
@@ -188,18 +171,48 @@ def demo(
     run_demo(folder, Progress(quiet=quiet), screen())
 
 
-def _run(config_file: Path, as_of: str, quiet: bool, stage: Stage) -> None:
-    """Open the workspace, run stages, print the summary, turn refused audiences into exit 3.
+def _run_or_plan(
+    config_file: Path,
+    as_of: str,
+    quiet: bool,
+    stage: Stage,
+    dry_run: bool,
+    stages: Sequence[str] | None,
+    latest_input: bool = False,
+) -> None:
+    """Do what a command says, or with ``--dry-run`` print what it would read and do.
 
     Stages import their libraries when called, so that a wrong configuration is told at once.
+
+    Args:
+        config_file: Configuration.
+        as_of: Date, or nothing for today in the shop.
+        quiet: Only warnings and the summary.
+        stage: The work.
+        dry_run: Write nothing.
+        stages: Names of what `stage` runs; all of the pipeline where None.
+        latest_input: Let a published date take in what arrived since.
     """
     config = load_config(config_file)
     date = _date(config, as_of)
-    check_root(config)
+    if not dry_run:
+        check_root(config)
     progress = Progress(quiet=quiet)
     with progress.step("starting Spark"):
         spark = build_session(config.spark)
-    workspace = Workspace.open(spark, config, progress)
+    if dry_run:
+        from kinsight.plan import ALL_STAGES, plan
+        from kinsight.show import list_plan
+
+        workspace = Workspace.look(spark, config, progress)
+        found = plan(workspace, date, stages or ALL_STAGES, latest_input=latest_input)
+        screen().print(list_plan(found))
+    else:
+        _run(Workspace.open(spark, config, progress), date, stage)
+
+
+def _run(workspace: Workspace, date: AsOf, stage: Stage) -> None:
+    """Run stages, print the summary, turn refused audiences into exit code 3."""
     console = screen()
     summaries: list[StageSummary] = []
     try:
@@ -207,29 +220,9 @@ def _run(config_file: Path, as_of: str, quiet: bool, stage: Stage) -> None:
     finally:
         if summaries:
             print_stages(console, summaries)
-            if is_running(spark.sparkContext):
+            if is_running(workspace.spark.sparkContext):
                 print_results(console, workspace, date, summaries)
     refuse_if_audiences_were(summaries)
-
-
-def _plan(
-    config_file: Path,
-    as_of: str,
-    quiet: bool,
-    stages: Sequence[str],
-    latest_input: bool = False,
-) -> None:
-    """Print what stages would read and do."""
-    config = load_config(config_file)
-    date = _date(config, as_of)
-    progress = Progress(quiet=quiet)
-    with progress.step("starting Spark"):
-        spark = build_session(config.spark)
-    from kinsight.plan import plan
-    from kinsight.show import list_plan
-
-    workspace = Workspace.look(spark, config, progress)
-    screen().print(list_plan(plan(workspace, date, stages, latest_input=latest_input)))
 
 
 def refuse_if_audiences_were(summaries: Sequence[StageSummary]) -> None:

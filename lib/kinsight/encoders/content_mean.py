@@ -21,6 +21,7 @@ from kinsight.config import Settings
 from kinsight.encoders.base import EncoderState, FittedEncoder, VocabularySizes
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.event_input import INITIAL_SPREAD, UNKNOWN
+from kinsight.encoders.pooled import PooledEncoder
 from kinsight.encoders.pooling import Pool
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class ContentMeanOptions(Settings):
     )
 
 
-class ContentMean(FittedEncoder):
+class ContentMean(PooledEncoder, FittedEncoder):
     """The mean of item vectors; one vector a user. Before it is fitted they are random.
 
     Args:
@@ -55,7 +56,6 @@ class ContentMean(FittedEncoder):
         self.pool = Pool("mean", options.width)
         self.fitting_users = options.fitting_users
         self.dimension = options.width
-        self.interests = 1
         self.reads_at_events = True
 
     def fit_items(self, bags: csr_matrix, seed: int) -> dict[str, float]:
@@ -82,16 +82,6 @@ class ContentMean(FittedEncoder):
         # A later vocabulary version may have appended tokens that this model never saw.
         index = torch.where(batch.item < rows, batch.item, UNKNOWN) * batch.present
         return EncoderState(batch, self.items(index))
-
-    def read(self, state: EncoderState, query: Tensor | None = None) -> Tensor:
-        """The user vector, [B, 1, d]; a query changes nothing."""
-        del query
-        vector: Tensor = self.pool(state)
-        return vector[:, None]
-
-    def read_at_events(self, state: EncoderState) -> Tensor:
-        """The user vector right after each event's time, [B, L, d]."""
-        return self.pool.at_events(state)
 
     def item_vectors(self) -> Tensor:
         """The item vectors, [items, d]."""

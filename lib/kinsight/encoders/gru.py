@@ -16,39 +16,28 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field as Limit
-from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-from typing_extensions import Self
 
 from kinsight.config import Settings
-from kinsight.encoders.base import Encoder, EncoderState, VocabularySizes
+from kinsight.encoders.base import EncoderState, VocabularySizes
 from kinsight.encoders.batch import Batch
-from kinsight.encoders.event_input import FIELDS, EventInput, Field, check_fields
+from kinsight.encoders.event_input import EventInput
+from kinsight.encoders.pooled import EventEncoder, EventOptions
 from kinsight.encoders.pooling import Pool
 
 
-class GruOptions(Settings):
+class GruOptions(EventOptions):
     """Options of `gru`."""
 
-    width: int = Limit(64, ge=4, description="Width of an event's input.")
     hidden: int = Limit(128, ge=4, description="Width of the state in one direction.")
-    layers: int = Limit(1, ge=1, le=8)
-    dropout: float = Limit(0.2, ge=0, lt=1)
     bidirectional: bool = Limit(
         False, description="Read backwards too; the vector is then twice as wide."
     )
     pooling: Literal["mean", "last", "max", "mean_std", "attention"] = "mean"
-    fields: list[Field] = Limit(list(FIELDS), description="What of an event is read.")
-    positions: int = Limit(512, ge=2, description="Distinct times told apart; later ones share.")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        check_fields(self.fields)
-        return self
 
 
-class Gru(Encoder):
+class Gru(EventEncoder):
     """The GRU; one vector a user.
 
     Args:
@@ -76,7 +65,6 @@ class Gru(Encoder):
         self.output_norm = nn.LayerNorm(width)
         self.pool = Pool(options.pooling, width)
         self.dimension = self.pool.dimension
-        self.interests = 1
         self.reads_at_events = not options.bidirectional
 
     def encode(self, batch: Batch) -> EncoderState:
@@ -88,20 +76,6 @@ class Gru(Encoder):
         states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True)
         states = self.drop(self.output_norm(states))
         return EncoderState(batch, states.gather(1, _wide(batch.group, states.shape[2])))
-
-    def read(self, state: EncoderState, query: Tensor | None = None) -> Tensor:
-        """The user vector, [B, 1, d]; a query changes nothing."""
-        del query
-        vector: Tensor = self.pool(state)
-        return vector[:, None]
-
-    def read_at_events(self, state: EncoderState) -> Tensor:
-        """The user vector right after each event's time, [B, L, d]."""
-        return self.pool.at_events(state)
-
-    def item_vectors(self) -> Tensor:
-        """The input table of items, [items, width]: outputs are tied to it."""
-        return self.input.table("item").weight
 
 
 def mean_by_time(batch: Batch, events: Tensor) -> Tensor:

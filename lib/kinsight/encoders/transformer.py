@@ -21,29 +21,25 @@ from torch.nn import functional as F
 from typing_extensions import Self
 
 from kinsight.config import Settings
-from kinsight.encoders.base import Encoder, EncoderState, VocabularySizes
+from kinsight.encoders.base import EncoderState, VocabularySizes
 from kinsight.encoders.batch import Batch
-from kinsight.encoders.event_input import FIELDS, EventInput, Field, check_fields
+from kinsight.encoders.event_input import EventInput
+from kinsight.encoders.pooled import EventEncoder, EventOptions
 from kinsight.encoders.pooling import Pool, Pooling
 
 
-class TransformerOptions(Settings):
+class TransformerOptions(EventOptions):
     """Options of `transformer` and `random`."""
 
-    width: int = Limit(64, ge=4, description="Width of the vectors.")
     layers: int = Limit(2, ge=1, le=48)
     heads: int = Limit(2, ge=1)
-    dropout: float = Limit(0.2, ge=0, lt=1)
     causal: bool = Limit(True, description="False: an event also attends to later ones.")
     pooling: Pooling = "mean"
-    fields: list[Field] = Limit(list(FIELDS), description="What of an event is read.")
-    positions: int = Limit(512, ge=2, description="Distinct times told apart; later ones share.")
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _heads_fit(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"`width` {self.width} is not a multiple of `heads` {self.heads}")
-        check_fields(self.fields)
         return self
 
 
@@ -82,7 +78,7 @@ class Block(nn.Module):
         return events + fed
 
 
-class Transformer(Encoder):
+class Transformer(EventEncoder):
     """The trained transformer; one vector a user.
 
     Args:
@@ -106,7 +102,6 @@ class Transformer(Encoder):
         self.pool = Pool(options.pooling, width)
         self.reader = nn.Parameter(torch.randn(1, 1, width)) if options.pooling == "cls" else None
         self.dimension = self.pool.dimension
-        self.interests = 1
         self.reads_at_events = options.causal and options.pooling != "cls"
 
     def encode(self, batch: Batch) -> EncoderState:
@@ -123,20 +118,6 @@ class Transformer(Encoder):
         if self.reader is not None:
             return EncoderState(batch, events[:, :-1], summary=events[:, -1])
         return EncoderState(batch, events)
-
-    def read(self, state: EncoderState, query: Tensor | None = None) -> Tensor:
-        """The user vector, [B, 1, d]; a query changes nothing."""
-        del query
-        vector: Tensor = self.pool(state)
-        return vector[:, None]
-
-    def read_at_events(self, state: EncoderState) -> Tensor:
-        """The user vector right after each event's time, [B, L, d]."""
-        return self.pool.at_events(state)
-
-    def item_vectors(self) -> Tensor:
-        """The input table of items, [items, D]: outputs are tied to it."""
-        return self.input.table("item").weight
 
 
 class RandomTransformer(Transformer):

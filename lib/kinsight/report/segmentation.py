@@ -29,8 +29,8 @@ class Segmentation:
         previous_names: Segment id to name at that date.
         movement: previous, now (segment ids; None for customers without one), users.
         lineage: Rows of ``segment_lineage``.
-        choices: segments, silhouette, stability, stability_std, is_chosen of each number of
-            segments that was tried, by number.
+        choices: segments, silhouette, stability, stability_std, is_chosen, choice_reason of each
+            number of segments that was tried, by number.
         places: A sample of customers that are not cold on a map; None where the space in which
             the segments were made was not published.
     """
@@ -97,11 +97,15 @@ def _lineage(sources: Sources, found: Publication, name: str) -> pd.DataFrame:
 
 
 def _choices(sources: Sources, found: Publication, name: str) -> pd.DataFrame:
-    columns = ("segments", "silhouette", "stability", "stability_std", "is_chosen")
+    columns = (
+        "segments", "silhouette", "stability", "stability_std", "is_chosen", "choice_reason",
+    )  # fmt: skip
     version = found.record.outputs.get("segment_choices")
     if version is None:
         return empty(*columns)
     rows = sources.run.read("segment_choices", version)
+    if "choice_reason" not in rows.columns:  # published before the column was
+        rows = rows.withColumn("choice_reason", F.lit(None).cast("string"))
     rows = only(rows, {"as_of": found.record.as_of, "segmentation": name}).select(*columns)
     return small(rows.orderBy("segments"))
 

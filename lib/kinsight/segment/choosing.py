@@ -44,9 +44,11 @@ class Chosen:
                 "silhouette": candidate.silhouette,
                 "stability": candidate.stability,
                 "stability_std": candidate.stability_std,
-                "is_chosen": candidate.segments == self.choice.segments,
+                "is_chosen": is_chosen,
+                "choice_reason": self.choice.reason if is_chosen else None,
             }
             for candidate in self.candidates
+            for is_chosen in [candidate.segments == self.choice.segments]
         ]
 
 

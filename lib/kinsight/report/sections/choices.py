@@ -26,11 +26,13 @@ def choice_figures(segmentation: Segmentation) -> list[Figure]:
     silhouette = tried.assign(
         value=tried["silhouette"], low=tried["silhouette"], high=tried["silhouette"]
     )
+    reasons = tried["choice_reason"].dropna().to_list()
     return [
         _figure(
             stability,
             "stability",
-            "How alike the segments are when two halves of the customers make them: 1 the same, "
+            (f"The number was chosen for this: {reasons[0]}. " if reasons else "")
+            + "How alike the segments are when two halves of the customers make them: 1 the same, "
             "0 chance. The band is one standard deviation; the large mark is the number chosen.",
         ),
         _figure(
