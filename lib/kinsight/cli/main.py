@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import typer
 from rich.console import Console
 
-from kinsight.cli import look, stages
+from kinsight.cli import look, stages, synth
 from kinsight.cli.app import app
 from kinsight.errors import KinsightError
 from kinsight.trouble import explain
 
-COMMANDS = (stages, look)  # imported for the commands that they add to the application
+COMMANDS = (stages, look, synth)  # imported for the commands that they add to the application
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,0 +1,1 @@
+"""Synthetic shops of any size, with planted archetypes, made inside Spark executors."""

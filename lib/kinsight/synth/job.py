@@ -1,0 +1,253 @@
+"""Writes a synthetic shop: rows made in the executors, and a configuration that runs on them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import yaml
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from kinsight.errors import ConfigError
+from kinsight.hashing import hash_fractions
+from kinsight.progress import Progress
+from kinsight.synth.draws import Ints
+from kinsight.synth.events import (
+    attribute_rows,
+    bot_rows,
+    draw_people,
+    truth_of_bots,
+    truth_rows,
+    user_events,
+    user_names,
+)
+from kinsight.synth.options import SynthOptions
+from kinsight.synth.world import ARCHETYPES, Catalogue, item_rows
+
+BATCH_USERS = 10_000
+"""Users made at once: some 170,000 events, 40 MB."""
+BATCH_EVENTS = 200_000
+"""Events of a bot made at once."""
+TASKS = 64
+ITEMS_A_TASK = 500_000
+MOST_USERS_A_TASK = 200_000
+LEAST_USERS_A_TASK = 2_000
+SEED_LIST = "new parents"
+MOST_SEEDS = 2_000
+SEED_USERS = 200_000
+"""Seeds are taken from so many first users, so that writing their list costs nothing."""
+
+MakeRows = Callable[[int, int], Iterable[pa.Table]]
+"""From the first and one past the last number to rows."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SynthShop:
+    """What was written.
+
+    Attributes:
+        config: Configuration for the stages.
+        events: Rows of events, faults included.
+        users: Users that are no bots.
+        seeds: Ids in the seed list; as many more are in its hidden truth.
+    """
+
+    config: Path
+    events: int
+    users: int
+    seeds: int
+
+
+def write_shop(
+    spark: SparkSession, folder: Path, options: SynthOptions, progress: Progress
+) -> SynthShop:
+    """Write a shop into a new folder.
+
+    The folder then holds ``source/events/delivery=NAME`` (``history``, and one a night),
+    ``source/items``, ``source/users``, the Delta table ``truth`` (user_id, archetype,
+    archetype_before, drifted_on, is_bot, events), an audience with a seed list and its hidden
+    truth, and ``kinsight.yaml``. Equal options give equal rows, whatever the cluster.
+
+    Args:
+        spark: Session; its executors must see the folder.
+        folder: A new or empty folder.
+        options: Size, time and faults.
+        progress: Where steps are shown.
+
+    Raises:
+        ConfigError: If the folder is not empty.
+    """
+    folder = folder.resolve()
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(
+            f"The folder {folder} is not empty.",
+            expected="a new folder, so that no old file is mixed with new ones",
+            found=f"{sum(1 for _ in folder.iterdir())} entries",
+            to_do="name another folder, or delete it",
+        )
+    source = folder / "source"
+    with progress.step("writing events", spark):
+        events = _events(spark, options)
+        writer = events.write.mode("errorifexists").partitionBy("delivery")
+        if options.format == "csv":
+            writer = writer.option("header", "true")
+        writer.format(options.format).save((source / "events").as_uri())
+    with progress.step("writing items, users and the truth", spark):
+        items = functools.partial(_item_rows, options)
+        _made(spark, items, options.items, ITEMS_A_TASK).write.parquet((source / "items").as_uri())
+        users = functools.partial(_user_rows, options, attribute_rows)
+        _made(spark, users, options.users, MOST_USERS_A_TASK).write.parquet(
+            (source / "users").as_uri()
+        )
+        planted = functools.partial(_user_rows, options, truth_rows)
+        truth = _made(spark, planted, options.users, MOST_USERS_A_TASK)
+        bots = spark.createDataFrame(truth_of_bots(options).to_pandas(), truth.schema)
+        truth.unionByName(bots).write.format("delta").save((folder / "truth").as_uri())
+    with progress.step("counting", spark):
+        written = spark.read.format(options.format).load((source / "events").as_uri()).count()
+    seeds = _write_audience(folder, options)
+    return SynthShop(_write_config(folder, options), written, options.users, seeds)
+
+
+@functools.lru_cache(maxsize=1)
+def _catalogue(items: int, seed: int) -> Catalogue:
+    """The catalogue, made once in each Python worker."""
+    return Catalogue.of(items, seed)
+
+
+def _events(spark: SparkSession, options: SynthOptions) -> DataFrame:
+    """All rows of events, made in the executors."""
+    of_users = _made(
+        spark, functools.partial(_event_rows, options, -1), options.users, _a_task(options)
+    )
+    for bot in range(options.bots):
+        rows = functools.partial(_event_rows, options, bot)
+        of_users = of_users.unionByName(_made(spark, rows, options.bot_events, 2_000_000))
+    return of_users
+
+
+def _a_task(options: SynthOptions) -> int:
+    return max(LEAST_USERS_A_TASK, min(-(-options.users // TASKS), MOST_USERS_A_TASK))
+
+
+def _event_rows(options: SynthOptions, bot: int, begin: int, end: int) -> Iterator[pa.Table]:
+    catalogue = _catalogue(options.items, options.seed)
+    step = BATCH_USERS if bot < 0 else BATCH_EVENTS
+    for first in range(begin, end, step):
+        last = min(first + step, end)
+        if bot < 0:
+            yield user_events(options, catalogue, _numbers(first, last))
+        else:
+            yield bot_rows(options, catalogue, bot, first, last)
+
+
+def _user_rows(
+    options: SynthOptions,
+    rows: Callable[[SynthOptions, Ints], pa.Table],
+    begin: int,
+    end: int,
+) -> Iterator[pa.Table]:
+    for first in range(begin, end, BATCH_USERS):
+        yield rows(options, _numbers(first, min(first + BATCH_USERS, end)))
+
+
+def _item_rows(options: SynthOptions, begin: int, end: int) -> Iterator[pa.Table]:
+    yield item_rows(_catalogue(options.items, options.seed), _numbers(begin, end))
+
+
+def _numbers(begin: int, end: int) -> Ints:
+    return np.arange(begin, end, dtype=np.int64)
+
+
+def _made(spark: SparkSession, rows: MakeRows, count: int, a_task: int) -> DataFrame:
+    """Rows made from the numbers 0 to count - 1, a task so many."""
+    tasks = -(-count // a_task)
+    schema = next(iter(rows(0, 1))).schema
+
+    def make(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for task in batch["id"].to_pylist():
+                begin = task * a_task
+                for part in rows(begin, min(begin + a_task, count)):
+                    yield from part.to_batches(max_chunksize=50_000)
+
+    return spark.range(0, tasks, 1, tasks).mapInArrow(make, from_arrow_schema(schema))
+
+
+def _write_audience(folder: Path, options: SynthOptions) -> int:
+    """A seed list of one archetype and the hidden truth beside it; returns the seeds."""
+    number = _numbers(0, min(options.users, SEED_USERS))
+    people = draw_people(options, number)
+    names = [archetype.name for archetype in ARCHETYPES]
+    belongs = people.archetype == names.index(SEED_LIST)
+    ids = user_names(number[belongs & (people.length >= 3)]).to_pylist()
+    is_seed = hash_fractions(ids, f"synth-{options.seed}") < 0.5
+    seeds = [user for user, seed in zip(ids, is_seed, strict=True) if seed][:MOST_SEEDS]
+    audience: dict[str, Any] = {"seeds": {"file": "../seeds/new-parents.csv"}, "minimum_seeds": 25}
+    _write_ids(folder / "seeds", seeds)
+    if options.users <= SEED_USERS:  # of more users not all that belong are known here
+        hidden = sorted({*user_names(number[belongs]).to_pylist()} - {*seeds})
+        _write_ids(folder / "truth-lists", hidden)
+        audience["truth"] = {"file": "../truth-lists/new-parents.csv"}
+    (folder / "audiences").mkdir()
+    path = folder / "audiences" / "new-parents.yaml"
+    path.write_text(yaml.safe_dump(audience, sort_keys=False), encoding="utf-8")
+    return len(seeds)
+
+
+def _write_ids(folder: Path, ids: list[str]) -> None:
+    folder.mkdir()
+    text = "\n".join(["user_id", *ids, ""])
+    (folder / "new-parents.csv").write_text(text, encoding="utf-8")
+
+
+def _write_config(folder: Path, options: SynthOptions) -> Path:
+    """The configuration that reads the shop."""
+    text = {
+        "shop": "synthetic",
+        "shop_timezone": "UTC",
+        "tables": {"path": "./warehouse"},
+        "ingest": {
+            "events": [
+                {
+                    "name": "clicks",
+                    "path": "./source/events",
+                    "format": options.format,
+                    "unlisted_event_types": "quarantine",
+                }
+            ],
+            "items": [
+                {
+                    "name": "items",
+                    "path": "./source/items",
+                    "category_path": ["department", "category"],
+                }
+            ],
+            "users": [
+                {
+                    "name": "users",
+                    "path": "./source/users",
+                    "attributes": ["country", "age_band"],
+                    "consent": ["email"],
+                }
+            ],
+            "earliest_event": options.start,
+            "max_quarantine_share": 0.5 if options.malformed else 0.01,
+        },
+        "sequence": {"lookback_days": options.days},
+        "segment": {"segments": len(ARCHETYPES)},
+        "expand": {"folder": "./audiences"},
+    }
+    path = folder / "kinsight.yaml"
+    head = (
+        f"# A synthetic shop; run it: kinsight run --config {path} --as-of {options.as_of}\n"
+        f"# Made with: {options.model_dump_json(exclude_defaults=True)}\n"
+    )
+    path.write_text(head + yaml.safe_dump(text, sort_keys=False), encoding="utf-8")
+    return path
