@@ -19,6 +19,7 @@ from kinsight.hashing import hash_fractions
 from kinsight.progress import Progress
 from kinsight.synth.draws import Ints
 from kinsight.synth.events import (
+    TYPES,
     attribute_rows,
     bot_rows,
     draw_people,
@@ -219,6 +220,7 @@ def _write_config(folder: Path, options: SynthOptions) -> Path:
                     "name": "clicks",
                     "path": "./source/events",
                     "format": options.format,
+                    "event_types": {name: name for name in TYPES},
                     "unlisted_event_types": "quarantine",
                 }
             ],
