@@ -37,10 +37,25 @@ class Expected:
 
 
 def expect(
-    events: Sequence[Record], items: Sequence[Record], as_of: AsOf, settings: SequenceConfig
+    events: Sequence[Record],
+    items: Sequence[Record],
+    as_of: AsOf,
+    settings: SequenceConfig,
+    tie: Mapping[str, int],
 ) -> Expected:
-    """The four tables of a date that makes its own vocabulary."""
-    histories = _histories(events, as_of, settings)
+    """The four tables of a date that makes its own vocabulary.
+
+    Args:
+        events: All of them.
+        items: Table items.
+        as_of: The date.
+        settings: Of the stage.
+        tie: Event id: what orders events of one user and time.
+    """
+    histories = {
+        user: sorted(history, key=lambda e: (e["event_time"], tie[e["event_id"]]))
+        for user, history in _histories(events, as_of, settings).items()
+    }
     known = _known_items(items, as_of.instant)
     paths = [_describe(e, known)[1] for h in histories.values() for e in h]
     levels = max((len(path) for path in paths), default=0)

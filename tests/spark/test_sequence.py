@@ -143,7 +143,12 @@ def published(
     """A random shop, sequenced once, with what the reference expects."""
     workspace = planted(spark, tmp_path_factory.mktemp("random") / "warehouse", *shop)
     summary = sequence(workspace)
-    expected = expect(*shop, workspace.as_of(DATE), workspace.config.sequence)
+    ids = [(e["event_id"], e["source_file_id"]) for e in shop[0]]
+    hashed = spark.createDataFrame(ids, "event_id STRING, source_file_id STRING").select(
+        "event_id", F.xxhash64("event_id", "source_file_id")
+    )
+    tie = {row[0]: row[1] for row in hashed.collect()}
+    expected = expect(*shop, workspace.as_of(DATE), workspace.config.sequence, tie)
     return workspace, summary, expected
 
 

@@ -2,75 +2,132 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame, Window
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from kinsight.sequence.window import PLACE
+from kinsight.sequence.executor.counts import COUNT_SCHEMA
+from kinsight.sequence.executor.histories import (
+    EVENT_COLUMNS,
+    HISTORY_SCHEMA,
+    Histories,
+    gather,
+    histories_as_rows,
+    read_rows,
+)
+from kinsight.sequence.executor.lookups import Lookups
+from kinsight.sequence.executor.rows import (
+    BAG_SCHEMA,
+    COUNTED_SCHEMA,
+    FEATURE_SCHEMA,
+    SEQUENCE_SCHEMA,
+    RowSettings,
+    sequence_rows,
+    user_rows,
+)
+
+EVENTS_A_TASK = 500_000
+"""Events that a task holds at most, about: 100 MB of Python memory with what is made of them."""
+
+Parts = Iterable[Histories]
+MakeRows = Callable[[Parts, Lookups, RowSettings], Iterator[pa.RecordBatch]]
+MakeCounts = Callable[[Parts], Iterator[pa.RecordBatch]]
+Batches = Iterable[pa.RecordBatch]
 
 
-def gather_events(numbered: DataFrame, timezone: str, partitions: int) -> DataFrame:
-    """The events by user, each with its place in the user's history.
+def tasks_for(events: int, least: int) -> int:
+    """Tasks, and files of every output, for so many events."""
+    return max(least, -(-events // EVENTS_A_TASK))
 
-    The result is partitioned by user, and everything that is counted for each user from it needs
-    no further shuffle. The order of a history is that of ``PLACE``, so that it does not depend on
-    how the input was split.
+
+def narrow_events(numbered: DataFrame, types: Sequence[str], tasks: int) -> DataFrame:
+    """The events as numbers, all of a user in one task: see ``EVENT_COLUMNS``.
 
     Args:
         numbered: Events with column product in place of item_id, category and brand.
-        timezone: The shop's time zone, which gives hours and days their meaning.
-        partitions: Tasks, and files of every output.
-
-    Returns:
-        user_id, age (INT, 1 = the user's latest event), events_total (BIGINT, of the user),
-        event_time, seconds (BIGINT, since 1970 UTC), hour_of_week (INT, 1 + 24 x weekday + hour
-        in the shop), ends_day (BOOLEAN, the user's last event of a day in the shop), event_type,
-        odd_day (BOOLEAN, of days since 1970 in the shop), session_id, product, price, quantity.
+        types: Names of all event types, ascending.
+        tasks: How many.
     """
-    local = F.from_utc_timestamp("event_time", timezone)
-    slim = numbered.select(
+    spark = numbered.sparkSession
+    places = spark.createDataFrame(list(enumerate(types)), "type INT, event_type STRING")
+    slim = numbered.join(F.broadcast(places), "event_type").select(
         "user_id",
-        "event_time",
-        "event_id",
-        "source_file_id",
-        F.unix_seconds("event_time").alias("seconds"),
-        local.cast("date").alias("day"),
-        (1 + 24 * F.weekday(local) + F.hour(local)).alias("hour_of_week"),
-        "event_type",
-        "session_id",
+        # Made event ids are unique within a file only: the same row of two files has one id.
+        F.xxhash64("event_id", "source_file_id").alias("tie"),
+        F.unix_micros("event_time").alias("micros"),
         "product",
+        "type",
         "price",
         "quantity",
+        F.xxhash64("session_id").alias("session"),
     )
-    history = Window.partitionBy("user_id").orderBy(*(F.desc(column) for column in PLACE))
-    whole = history.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
-    return (
-        # The explicit number keeps adaptive execution from merging partitions, which would make
-        # Spark forget that the rows are already together by user.
-        slim.repartition(partitions, "user_id")
-        .withColumns(
-            {
-                "odd_day": F.unix_date("day") % 2 == 1,
-                "age": F.row_number().over(history),
-                "events_total": F.count("*").over(whole),
-                "ends_day": ~F.col("day").eqNullSafe(F.lag("day").over(history)),
-            }
-        )
-        .drop("event_id", "source_file_id", "day")
-    )
+    return slim.select(*EVENT_COLUMNS).repartition(tasks, "user_id")
 
 
-def count_user_tokens(gathered: DataFrame, coded: DataFrame) -> DataFrame:
-    """How often each user met each token: user_id, field, code, events, odd_events (on odd days).
+def event_types(window: DataFrame) -> list[str]:
+    """The types of the events, ascending."""
+    return sorted(row[0] for row in window.select("event_type").distinct().collect())
 
-    Every event counts once for every field; a null code is an event without such a token.
+
+def to_histories(narrow: DataFrame) -> DataFrame:
+    """One row a user with arrays of all events, oldest first; see ``HISTORY_SCHEMA``."""
+    return narrow.mapInArrow(histories_as_rows, HISTORY_SCHEMA)
+
+
+def to_user_rows(events: DataFrame, lookups: Lookups, settings: RowSettings) -> DataFrame:
+    """One row a user with all that the stage publishes of it.
 
     Args:
-        gathered: See :func:`gather_events`.
-        coded: See :func:`kinsight.sequence.products.product_tokens`.
+        events: From :func:`narrow_events` or :func:`to_histories`.
+        lookups: What products and types are.
+        settings: The date.
     """
+    schema = ", ".join((SEQUENCE_SCHEMA, BAG_SCHEMA, FEATURE_SCHEMA, COUNTED_SCHEMA))
+    return _with_lookups(events, user_rows, lookups, settings, f"user_id STRING, {schema}")
+
+
+def to_sequences(events: DataFrame, lookups: Lookups, settings: RowSettings) -> DataFrame:
+    """One row a user with the arrays of its sequence alone; see :func:`to_user_rows`."""
+    schema = f"user_id STRING, {SEQUENCE_SCHEMA}"
+    return _with_lookups(events, sequence_rows, lookups, settings, schema)
+
+
+def to_counts(histories: DataFrame, count: MakeCounts) -> DataFrame:
+    """Counts over all users: kind, field, code, price, users, events.
+
+    Args:
+        histories: See :func:`to_histories`.
+        count: Rows of ``COUNT_SCHEMA`` from the users of a task.
+    """
+
+    def of_task(batches: Batches) -> Iterator[pa.RecordBatch]:
+        return count(read_rows(batches))
+
     return (
-        gathered.select("user_id", "product", "odd_day")
-        .join(coded.select("product", "field", "code"), "product")
-        .groupBy("user_id", "field", "code")
-        .agg(F.count("*").alias("events"), F.count_if("odd_day").alias("odd_events"))
+        histories.mapInArrow(of_task, COUNT_SCHEMA)
+        .groupBy("kind", "field", "code", "price")
+        .agg(F.sum("users").alias("users"), F.sum("events").alias("events"))
     )
+
+
+def _with_lookups(
+    events: DataFrame, rows: MakeRows, lookups: Lookups, settings: RowSettings, schema: str
+) -> DataFrame:
+    """Rows of users; the lookups go to each machine once."""
+    shared = events.sparkSession.sparkContext.broadcast(lookups)
+    read = gather if "tie" in events.columns else read_rows
+    return events.mapInArrow(functools.partial(_rows_of_task, read, rows, shared, settings), schema)
+
+
+def _rows_of_task(
+    read: Callable[[Batches], Iterator[Histories]],
+    rows: MakeRows,
+    shared: object,
+    settings: RowSettings,
+    batches: Batches,
+) -> Iterator[pa.RecordBatch]:
+    lookups: Lookups = shared.value  # type: ignore[attr-defined]  # a Spark broadcast
+    return rows(read(batches), lookups, settings)

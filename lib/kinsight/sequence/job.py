@@ -14,18 +14,20 @@ from kinsight.dates import AsOf
 from kinsight.errors import IntegrityError
 from kinsight.identities import links_known_at, spans_of
 from kinsight.runs import StageRun, StageSummary
-from kinsight.sequence.arrays import build_sequences
-from kinsight.sequence.bags import user_bags
-from kinsight.sequence.encoding import (
-    count_known,
-    encode_events,
-    encode_products,
-    token_indices,
-)
+from kinsight.sequence.encoding import bare_lookups, lookups_with, read_codes
+from kinsight.sequence.executor.lookups import Lookups
+from kinsight.sequence.executor.rows import SEQUENCE_COLUMNS, RowSettings
 from kinsight.sequence.features import user_features
-from kinsight.sequence.gather import count_user_tokens, gather_events
+from kinsight.sequence.gather import (
+    event_types,
+    narrow_events,
+    tasks_for,
+    to_histories,
+    to_user_rows,
+)
 from kinsight.sequence.linking import link_anonymous_ids
 from kinsight.sequence.products import (
+    field_number,
     find_products,
     product_tokens,
     with_product,
@@ -78,18 +80,20 @@ class _Gathered:
     """What every output is made from.
 
     Attributes:
-        events: See :func:`kinsight.sequence.gather.gather_events`.
+        events: See :func:`kinsight.sequence.gather.narrow_events`; rows of
+            :func:`kinsight.sequence.gather.to_histories` where a vocabulary was made of them.
         coded: See :func:`kinsight.sequence.products.product_tokens`.
-        user_tokens: See :func:`kinsight.sequence.gather.count_user_tokens`.
-        levels: Category levels of ``coded`` and ``user_tokens``.
-        ship: Marks a frame of products for broadcast, unless there are too many.
+        lookups: Codes of products and types, without a vocabulary.
     """
 
     events: DataFrame
     coded: DataFrame
-    user_tokens: DataFrame
-    levels: int
-    ship: FrameMap
+    lookups: Lookups
+
+    @property
+    def levels(self) -> int:
+        """Category levels."""
+        return len(self.lookups.fields) - 2
 
 
 def run_sequence(
@@ -124,8 +128,11 @@ def run_sequence(
         vocabulary = None if new_vocabulary else _find_vocabulary(run, as_of)
         window = _cut_window(run, as_of, settings, events, identities, keep)
         levels = 0 if vocabulary is None else vocabulary.levels
-        gathered = _gather(run, as_of, settings, window, items, levels, keep)
+        gathered = _gather(run, as_of, window, items, levels, keep)
         if vocabulary is None:
+            # Read several times: for the vocabulary, and for what it encodes.
+            histories = keep(to_histories(gathered.events))
+            gathered = dataclasses.replace(gathered, events=histories)
             vocabulary = _make_vocabulary(run, as_of, settings, gathered, keep)
         run.producer = {"vocabulary_version": [vocabulary.version]}
         _write_outputs(run, as_of, settings, window, gathered, vocabulary, keep)
@@ -222,43 +229,26 @@ def _cut_window(
 def _gather(
     run: StageRun,
     as_of: AsOf,
-    settings: SequenceConfig,
     window: _Window,
     items: DataFrame,
     vocabulary_levels: int,
     keep: FrameMap,
 ) -> _Gathered:
-    """Bring each user's events together and count each user's tokens."""
+    """Number products and types, and bring each user's events together."""
     with run.step("finding products"):
         products = keep(find_products(window.events, items, as_of.instant))
         row = products.agg(F.count("*"), F.coalesce(F.max(F.size("path")), F.lit(0))).first()
         number, depth = row or (0, 0)
         levels = max(depth, vocabulary_levels)
         coded = keep(product_tokens(products, levels))
-        ship: FrameMap = F.broadcast if number <= BROADCAST_PRODUCTS else _as_it_is
+        types = event_types(window.events)
+        lookups = bare_lookups(read_codes(coded, number, levels), types, levels)
     run.counts["products"] = number
-    with run.step("gathering each user's events"):
-        numbered = with_product(window.events, ship(products))
-        partitions = int(run.tables.spark.conf.get("spark.sql.shuffle.partitions") or 8)
-        gathered = keep(gather_events(numbered, as_of.timezone, partitions))
-        kept, truncated = gathered.agg(
-            F.count("*"), F.count_if(F.col("age") > settings.max_length)
-        ).first() or (0, 0)
-    run.counts["events_truncated"] = truncated
-    expected = window.counts.events - window.counts.events_cut
-    if kept != expected:
-        raise IntegrityError(
-            "Events were lost or doubled on the way to the sequences.",
-            expected=f"{expected} events after the hot-user cap",
-            found=f"{kept}",
-            to_do="check that event_id is unique in table events; else please report it",
-        )
-    user_tokens = keep(count_user_tokens(gathered, ship(coded)))
-    return _Gathered(gathered, coded, user_tokens, levels, ship)
-
-
-def _as_it_is(frame: DataFrame) -> DataFrame:
-    return frame
+    shipped = F.broadcast(products) if number <= BROADCAST_PRODUCTS else products
+    least = int(run.tables.spark.conf.get("spark.sql.shuffle.partitions") or 8)
+    events = window.counts.events - window.counts.events_cut
+    numbered = with_product(window.events, shipped)
+    return _Gathered(narrow_events(numbered, types, tasks_for(events, least)), coded, lookups)
 
 
 def _make_vocabulary(
@@ -267,9 +257,7 @@ def _make_vocabulary(
     """Make this window's vocabulary; one of the same content is left as it is."""
     with run.step("making the vocabulary"):
         rows = keep(
-            vocabulary_rows(
-                gathered.events, gathered.user_tokens, gathered.coded, gathered.levels, settings
-            )
+            vocabulary_rows(gathered.events, gathered.lookups, gathered.coded, settings, keep)
         )
         version = version_name(rows, as_of)
         there = run.tables.read("vocabularies").where(F.col("vocabulary_version") == version)
@@ -294,56 +282,72 @@ def _write_outputs(
 ) -> None:
     """Write the three tables of users and check that each holds every user of the window."""
     level = min(settings.category_level or vocabulary.levels, vocabulary.levels)
-    indices = keep(token_indices(gathered.coded, vocabulary.tokens, gathered.levels))
+    lookups = lookups_with(gathered.lookups, gathered.coded, vocabulary, level)
+    of_features = min(settings.category_level or gathered.levels, gathered.levels)
+    root = field_number("category_1") if gathered.levels else None
+    rows = RowSettings(
+        instant_micros=round(as_of.instant.timestamp() * 1e6),
+        timezone=as_of.timezone,
+        max_length=settings.max_length,
+        feature_category=field_number(f"category_{of_features}") if of_features else None,
+        root=root,
+    )
+    users = keep(to_user_rows(gathered.events, lookups, rows))
+    with run.step("gathering each user's events"):
+        _count_events(run, settings, window, users, level)
+    key: dict[str, KeyValue] = {"as_of": as_of.date, "vocabulary_version": vocabulary.version}
     with run.step("writing sequences"):
-        products = encode_products(gathered.coded, indices, level)
-        encoded = encode_events(
-            gathered.events,
-            gathered.ship(products),
-            vocabulary.tokens,
-            vocabulary.price_edges,
-            settings.max_length,
-        )
-        key: dict[str, KeyValue] = {
-            "as_of": as_of.date,
-            "vocabulary_version": vocabulary.version,
-        }
-        run.write("sequences", build_sequences(encoded), key)
+        run.write("sequences", users.select("user_id", *SEQUENCE_COLUMNS), key)
     with run.step("writing user_bags"):
-        bags = user_bags(gathered.user_tokens, indices, vocabulary.levels)
-        run.write("user_bags", bags, key)
+        run.write("user_bags", users.select("user_id", "events", "bags"), key)
     with run.step("writing user_features"):
         features = user_features(
-            gathered.events,
-            gathered.user_tokens,
-            gathered.coded,
-            window.hot_users,
-            instant=as_of.instant,
-            level=min(settings.category_level or gathered.levels, gathered.levels),
-            category_shares=settings.category_shares,
+            users, gathered.coded, root, settings.category_shares, window.hot_users
         )
         run.write("user_features", features, {"as_of": as_of.date})
-    _report_unknown(run, gathered, indices, level)
-    rows = {t: run.counts[f"{t}_rows"] for t in ("sequences", "user_features", "user_bags")}
-    if set(rows.values()) != {window.counts.users}:
+    written = {t: run.counts[f"{t}_rows"] for t in ("sequences", "user_features", "user_bags")}
+    if set(written.values()) != {window.counts.users}:
         raise IntegrityError(
             "The outputs do not hold one row a user.",
             expected=f"{window.counts.users} users of the window in every table",
-            found=", ".join(f"{table}: {n}" for table, n in rows.items()),
+            found=", ".join(f"{table}: {n}" for table, n in written.items()),
             to_do="this is a mistake in Kinsight; please report it",
         )
 
 
-def _report_unknown(run: StageRun, gathered: _Gathered, indices: DataFrame, level: int) -> None:
-    """Count the events whose item, brand or category the vocabulary does not know."""
+def _count_events(
+    run: StageRun,
+    settings: SequenceConfig,
+    window: _Window,
+    users: DataFrame,
+    level: int,
+) -> None:
+    """Check that all events arrived; count those truncated, and those with unknown tokens."""
     fields = ["item", "brand", *([f"category_{level}"] if level else [])]
-    known = count_known(gathered.user_tokens, indices, fields)
-    run.counts |= {f"unknown_{field}": n.events - n.known for field, n in known.items()}
-    run.counts["unknown_tokens"] = sum(n.events - n.known for n in known.values())
-    for field, n in known.items():
-        if n.known < KNOWN_SHARE_EXPECTED * n.events:
+    places = [field_number(field) for field in fields]
+    beyond = F.greatest(F.col("events_total") - settings.max_length, F.lit(0))
+    kept, truncated, *known = users.agg(
+        F.coalesce(F.sum("events_total"), F.lit(0)),
+        F.coalesce(F.sum(beyond), F.lit(0)),
+        *(F.sum(F.get(c, F.lit(p))) for c in ("with_token", "with_index") for p in places),
+    ).first() or (0, 0)
+    run.counts["events_truncated"] = truncated
+    expected = window.counts.events - window.counts.events_cut
+    if kept != expected:
+        raise IntegrityError(
+            "Events were lost or doubled on the way to the sequences.",
+            expected=f"{expected} events after the hot-user cap",
+            found=f"{kept}",
+            to_do="check that event_id is unique in table events; else please report it",
+        )
+    for field, events, with_index in zip(
+        fields, known[: len(fields)], known[len(fields) :], strict=True
+    ):
+        run.counts[f"unknown_{field}"] = events - with_index
+        if with_index < KNOWN_SHARE_EXPECTED * events:
             run.warn(
-                f"{1 - n.known / n.events:.0%} of the events have a {field} that vocabulary "
+                f"{1 - with_index / events:.0%} of the events have a {field} that vocabulary "
                 f"{run.producer['vocabulary_version'][0]} does not know; train anew with a new "
                 "vocabulary, or lower sequence.minimum_token_users."
             )
+    run.counts["unknown_tokens"] = sum(run.counts[f"unknown_{field}"] for field in fields)

@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 
-def price_edges(gathered: DataFrame, buckets: int) -> list[float] | None:
+def price_edges(counts: DataFrame, buckets: int) -> list[float] | None:
     """The inner edges of quantile buckets over all unit prices above 0.
 
     Exact, and the same whatever the partitioning: edge j is the least price p such that at least
@@ -14,14 +14,14 @@ def price_edges(gathered: DataFrame, buckets: int) -> list[float] | None:
     buckets. One task sorts the distinct prices.
 
     Args:
-        gathered: See :func:`kinsight.sequence.gather.gather_events`.
+        counts: Has price and events, one row a distinct price above 0.
         buckets: Buckets at most.
 
     Returns:
         Ascending upper edges (inclusive) of all buckets but the last, which has none; None where
         no event has a price.
     """
-    counts = gathered.where(F.col("price") > 0).groupBy("price").agg(F.count("*").alias("n"))
+    counts = counts.select("price", F.col("events").alias("n"))
     reached = F.sum("n").over(Window.orderBy("price"))
     total = F.sum("n").over(Window.partitionBy())
     crosses_an_edge = f"reached * {buckets} div total > (reached - n) * {buckets} div total"

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable, Sequence
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from kinsight.config import SequenceConfig
 from kinsight.dates import AsOf
-from kinsight.sequence.encoding import FIRST_INDEX, UNKNOWN, price_index
+from kinsight.sequence.executor.counts import count_price_buckets, count_tokens
+from kinsight.sequence.executor.lookups import FIRST_INDEX, Lookups
+from kinsight.sequence.gather import to_counts
 from kinsight.sequence.prices import price_edges
-from kinsight.sequence.products import fields_of, tokens_of
+from kinsight.sequence.products import tokens_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +49,11 @@ def read_vocabulary(table: DataFrame, version: str) -> Vocabulary:
 
 
 def vocabulary_rows(
-    gathered: DataFrame,
-    user_tokens: DataFrame,
+    histories: DataFrame,
+    lookups: Lookups,
     coded: DataFrame,
-    levels: int,
     settings: SequenceConfig,
+    keep: Callable[[DataFrame], DataFrame],
 ) -> DataFrame:
     """The rows of a new version, without its name.
 
@@ -58,14 +62,15 @@ def vocabulary_rows(
     types are all kept. Prices are numbered by bucket, so that a greater index is a higher price.
 
     Args:
-        gathered: See :func:`kinsight.sequence.gather.gather_events`.
-        user_tokens: See :func:`kinsight.sequence.gather.count_user_tokens`.
+        histories: See :func:`kinsight.sequence.gather.to_histories`.
+        lookups: Without a vocabulary.
         coded: See :func:`kinsight.sequence.products.product_tokens`.
-        levels: Levels that ``coded`` was made with.
         settings: Sizes of the vocabulary.
+        keep: Persists a frame for the run.
     """
-    ranked = _count_product_tokens(user_tokens, coded, levels).unionByName(
-        _count_event_types(gathered)
+    counts = keep(to_counts(histories, functools.partial(count_tokens, lookups=lookups)))
+    ranked = _product_tokens(counts, coded, lookups.fields).unionByName(
+        _event_types(counts, lookups.types)
     )
     most_users_first = Window.partitionBy("field").orderBy(F.desc("users"), "token")
     is_type = F.col("field") == "event_type"
@@ -77,7 +82,9 @@ def vocabulary_rows(
         .withColumn("upper_edge", F.lit(None).cast("double"))
         .drop("rank")
     )
-    return kept.unionByName(_price_rows(gathered, settings.price_buckets)).withColumn(
+    edges = price_edges(counts.where(F.col("kind") == "price"), settings.price_buckets)
+    rows = kept if edges is None else kept.unionByName(_prices(histories, edges))
+    return rows.withColumn(
         "bucket", token_bucket(F.col("field"), F.col("token"), settings.hash_buckets)
     )
 
@@ -96,48 +103,48 @@ def token_bucket(field: Column, token: Column, buckets: int) -> Column:
     return (F.conv(F.substring(digest, 1, 8), 16, 10).cast("bigint") % buckets).cast("int")
 
 
-def _count_product_tokens(user_tokens: DataFrame, coded: DataFrame, levels: int) -> DataFrame:
-    counts = (
-        user_tokens.where(F.col("code").isNotNull())
-        .groupBy("field", "code")
-        .agg(F.count("*").alias("users"), F.sum("events").alias("frequency"))
-    )
-    names = F.array(*(F.lit(name) for name in fields_of(levels)))
-    return counts.join(tokens_of(coded), ["field", "code"]).select(
-        F.get(names, F.col("field")).alias("field"), "token", "label", "users", "frequency"
-    )
-
-
-def _count_event_types(gathered: DataFrame) -> DataFrame:
-    counts = _count_users(gathered, F.col("event_type"))
-    return counts.withColumn("field", F.lit("event_type")).withColumn("label", F.col("token"))
-
-
-def _price_rows(gathered: DataFrame, buckets: int) -> DataFrame:
-    """One row a price bucket; none where no event has a price."""
-    edges = price_edges(gathered, buckets)
-    index = price_index(F.col("price"), edges)
-    upper_edges = F.array(*(F.lit(edge) for edge in edges or [])).cast("array<double>")
-    number = F.col("token").cast("int")
-    counts = _count_users(gathered, F.when(index != UNKNOWN, index - FIRST_INDEX + 1))
-    return counts.select(
-        F.lit("price").alias("field"),
-        "token",
-        F.col("token").alias("label"),
-        "users",
-        "frequency",
-        (number + FIRST_INDEX - 1).alias("index"),
-        F.get(upper_edges, number - 1).alias("upper_edge"),
-    )
-
-
-def _count_users(gathered: DataFrame, token: Column) -> DataFrame:
-    """Columns token, users and frequency of a token that is not one of the product."""
+def _product_tokens(counts: DataFrame, coded: DataFrame, fields: Sequence[str]) -> DataFrame:
+    names = F.array(*(F.lit(name) for name in fields))
     return (
-        gathered.select("user_id", token.cast("string").alias("token"))
-        .where(F.col("token").isNotNull())
-        .groupBy("user_id", "token")
-        .agg(F.count("*").alias("events"))
-        .groupBy("token")
-        .agg(F.count("*").alias("users"), F.sum("events").alias("frequency"))
+        counts.where(F.col("kind") == "token")
+        .join(tokens_of(coded), ["field", "code"])
+        .select(
+            F.get(names, F.col("field")).alias("field"),
+            "token",
+            "label",
+            "users",
+            F.col("events").alias("frequency"),
+        )
+    )
+
+
+def _event_types(counts: DataFrame, types: Sequence[str]) -> DataFrame:
+    spark = counts.sparkSession
+    names = spark.createDataFrame(list(enumerate(types)), "code INT, token STRING")
+    return (
+        counts.where(F.col("kind") == "type")
+        .join(F.broadcast(names), "code")
+        .select(
+            F.lit("event_type").alias("field"),
+            "token",
+            F.col("token").alias("label"),
+            "users",
+            F.col("events").alias("frequency"),
+        )
+    )
+
+
+def _prices(histories: DataFrame, edges: Sequence[float]) -> DataFrame:
+    """One row a price bucket."""
+    count = functools.partial(count_price_buckets, edges=tuple(edges))
+    upper_edges = F.array(*(F.lit(edge) for edge in edges)).cast("array<double>")
+    number = F.col("code") - FIRST_INDEX + 1
+    return to_counts(histories, count).select(
+        F.lit("price").alias("field"),
+        number.cast("string").alias("token"),
+        number.cast("string").alias("label"),
+        "users",
+        F.col("events").alias("frequency"),
+        F.col("code").alias("index"),
+        F.get(upper_edges, number - 1).alias("upper_edge"),
     )

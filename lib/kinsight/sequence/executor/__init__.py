@@ -1,0 +1,1 @@
+"""What runs inside the executors for stage `sequence`: Arrow in, Arrow out, no Spark."""
