@@ -66,7 +66,14 @@ format: $(VENV)/.installed ## Format the code.
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup ## Speed of the ways into torch; memory of training as the table grows.
+# Peers that are measured beside ours; nothing else needs them.
+$(VENV)/.bench: $(VENV)/.installed
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[bench]'
+	@touch $@
+
+bench: setup $(VENV)/.bench ## Speed beside peers and limits, in benchmarks/RESULTS.md (half an hour).
+	@$(BIN)/python -m benchmarks.sequences
+	@$(BIN)/python -m benchmarks.sequences --bot
 	@$(BIN)/python -m benchmarks.embed_transport
 	@$(BIN)/pytest -m heavy -s -k memory_does_not_grow tests/unit
 
