@@ -42,6 +42,38 @@ def test_an_unknown_key_inside_a_list_is_found(tmp_path: Path) -> None:
         load_config(write(tmp_path, text))
 
 
+def test_a_mistake_in_a_source_names_the_source(tmp_path: Path) -> None:
+    text = MINIMAL.replace("path: data/*.csv", "path: x, colums: {}")
+    with pytest.raises(ConfigError, match=r"ingest\.events\.0\.colums` \(source log; did you"):
+        load_config(write(tmp_path, text))
+    text = MINIMAL.replace("path: data/*.csv", "path: x, columns: {user: u}")
+    with pytest.raises(ConfigError, match=r"ingest\.events\.0` \(source log\): `user` is no"):
+        load_config(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "setting", ["event_types: {kauf: purchse}", "constants: {event_type: Purchase}"]
+)
+def test_a_misspelt_event_type_names_the_one_meant(tmp_path: Path, setting: str) -> None:
+    text = MINIMAL.replace("path: data/*.csv", f"path: x, {setting}")
+    with pytest.raises(ConfigError, match="did you mean `purchase`"):
+        load_config(write(tmp_path, text))
+
+
+def test_event_types_of_the_shops_own_are_taken(tmp_path: Path) -> None:
+    types = "event_types: {kauf: purchase, abo: subscribe, merken: add_to_wishlist}"
+    config = load_config(write(tmp_path, MINIMAL.replace("path: data/*.csv", f"path: x, {types}")))
+    assert config.ingest.events[0].event_types["abo"] == "subscribe"
+
+
+def test_what_is_no_yaml_is_told_by_file_and_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, MINIMAL + "segment: {segments: 4\ntrain: {}\n"))
+    assert "shop.yaml" in caught.value.problem
+    assert caught.value.found.startswith("line 8, column ")
+    assert "unicode" not in caught.value.text()
+
+
 def test_an_unknown_time_zone_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean Europe/Berlin"):
         load_config(write(tmp_path, MINIMAL.replace("Berlin", "Berln")))
