@@ -189,7 +189,7 @@ class _Planner:
             "both": "by what users take (bags) and by their vectors",
         }[config.input]
         does = f"segmentation {config.name}: would make {config.segments} segments {how}, {ids}"
-        inputs = self._inputs(run, "user_bags", "user_features", "embeddings")
+        inputs = self._inputs(run, "embeddings", "user_features", "user_bags")
         return Planned("segment", inputs, does)
 
     def expand(self) -> Planned:
@@ -209,7 +209,7 @@ class _Planner:
                 run.require("segment_members", as_of=date, producer=wanted, made_by="segment")
         parts = [f"{a.name} ({_seeds(a)}{_missing(a)})" for a in audiences]
         does = f"would expand {plural(len(parts), 'audience')}: {', '.join(parts)}"
-        inputs = self._inputs(run, "user_bags", "user_features", "embeddings")
+        inputs = self._inputs(run, "embeddings", "user_bags", "user_features")
         return Planned("expand", inputs, does)
 
     def report(self) -> Planned:

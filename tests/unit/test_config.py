@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,13 @@ def test_an_unknown_key_inside_a_list_is_found(tmp_path: Path) -> None:
     text = MINIMAL.replace("path: data/*.csv", "path: x, colums: {}")
     with pytest.raises(ConfigError, match="did you mean `columns`"):
         load_config(write(tmp_path, text))
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/quick-start.md", "docs/sources.md"])
+def test_the_first_example_of_a_page_is_a_whole_configuration(tmp_path: Path, page: str) -> None:
+    text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+    example = textwrap.dedent(text.split("```yaml\n")[1].split("```")[0])
+    assert load_config(write(tmp_path, example)).ingest.events
 
 
 def test_a_mistake_in_a_source_names_the_source(tmp_path: Path) -> None:
