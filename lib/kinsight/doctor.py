@@ -7,7 +7,7 @@ import importlib.metadata as metadata
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -58,7 +58,7 @@ def examine(config: KinsightConfig | None) -> Iterator[Check]:
     for name, folder in folders.items():
         yield _space(name, folder)
     if config is not None:
-        yield from _sources(config)
+        yield from check_sources(config)
 
 
 def _java() -> Check:
@@ -141,7 +141,13 @@ def _space(name: str, folder: str) -> Check:
     return Check(name, "ok", found)
 
 
-def _sources(config: KinsightConfig) -> Iterator[Check]:
+def told(problems: Sequence[Check]) -> tuple[str, str]:
+    """What was found and what to do about it, over several problems, for one message."""
+    found = "; ".join(f"{check.name}: {check.found}" for check in problems)
+    return found, "; ".join(dict.fromkeys(check.to_do for check in problems))
+
+
+def check_sources(config: KinsightConfig) -> Iterator[Check]:
     """Whether local source paths match anything; others are left to `ingest`."""
     for source in config.ingest.sources():
         if source.path is None or "://" in source.path:

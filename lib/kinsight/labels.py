@@ -27,6 +27,17 @@ def readable(label: str) -> str:
     return label
 
 
+def plural(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun.
+
+    >>> plural(1, "file")
+    '1 file'
+    >>> plural(2305, "customer")
+    '2,305 customers'
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def is_plain(label: str) -> bool:
     """Whether a label can stand in a name: short, of words, not cut off.
 

@@ -18,6 +18,7 @@ from kinsight.identities import links_known_at, spans_of, with_known_users
 from kinsight.models import list_models
 from kinsight.runs import RunRecord, newest_publication, producer_names
 from kinsight.tables import table_names
+from kinsight.titles import with_names, with_titles
 from kinsight.workspace import Workspace
 
 Facts = Mapping[str, Any]
@@ -34,9 +35,11 @@ class UserFacts:
     Attributes:
         as_of: The date.
         features: The user's row of user_features.
-        segments: The user's rows of segment_members, one a segmentation (and rank).
-        audiences: The user's rows of audience_members, one an audience.
-        events: The latest events before the date, EVENT_COLUMNS, the newest first.
+        segments: The user's rows of segment_members, one a segmentation (and rank), with the name
+            of the segment.
+        audiences: The user's rows of audience_members, one an audience; often none.
+        events: The latest events before the date, EVENT_COLUMNS and the title of the item, the
+            newest first.
     """
 
     as_of: dt.date
@@ -103,26 +106,28 @@ def find_user(workspace: Workspace, user: str, date: dt.date | str | None) -> Us
     """What is known of a user.
 
     Raises:
-        RefusedError: If the user has no history at the date, or nothing was published for it.
+        ConfigError: If the user has no history at the date.
+        RefusedError: If nothing was published for it.
     """
     records = workspace.log.records()
     features = published(workspace, "user_features", date)
     row = features.where(F.col("user_id") == user).first()
     if row is None:
         known = [r[0] for r in features.select("user_id").orderBy("user_id").limit(3).collect()]
-        raise RefusedError(
+        raise ConfigError(
             f"User {user} has no history at this date.",
             expected=f"a user of user_features, such as {', '.join(known)}",
             found=user,
             to_do="check the id, or choose another --as-of",
         )
     as_of = row["as_of"]
+    segments = _memberships(workspace, records, "segment_members", "segmentation", user, as_of)
     return UserFacts(
         as_of,
         row.asDict(recursive=True),
-        _memberships(workspace, records, "segment_members", "segmentation", user, as_of),
+        with_names(workspace, records, segments, as_of),
         _memberships(workspace, records, "audience_members", "audience", user, as_of),
-        _latest_events(workspace, user, as_of),
+        with_titles(workspace, records, _latest_events(workspace, user, as_of), as_of),
     )
 
 

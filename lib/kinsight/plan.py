@@ -1,7 +1,8 @@
 """What a run would read and do, without doing it: `--dry-run`.
 
-What can be told without reading rows is refused here as the run would: a missing source, a date
-without input, a model from the future or of another vocabulary, a wrong audience file.
+What can be told without reading rows is refused here as the run would: a missing source or
+column, a date without input, a model from the future or of another vocabulary, a wrong audience
+file.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from kinsight.embed.job import fitting_sequences, model_for
 from kinsight.encoders.registry import encoder_type
 from kinsight.expand.definition import AudienceDefinition, load_audiences
 from kinsight.expand.roster import compile_predicates
+from kinsight.ingest.batch import check_columns
 from kinsight.ingest.inventory import sources_of, take_inventory
+from kinsight.labels import plural
 from kinsight.models import model_folder
 from kinsight.report.job import report_path
 from kinsight.runs import StageRun, newest_publication
@@ -46,11 +49,13 @@ class Planned:
         stage: The stage.
         reads: Tables with their versions, or files.
         does: What it would do, in words.
+        warnings: What its run would warn of before it begins.
     """
 
     stage: str
     reads: str
     does: str
+    warnings: tuple[str, ...] = ()
 
 
 def plan(
@@ -93,24 +98,29 @@ class _Planner:
         )
 
     def ingest(self) -> Planned:
-        """New and changed files by source."""
+        """New and changed files by source, one of each with the columns that it must have."""
         run = self.workspace.run("ingest", None, self.config.ingest)
         inventory = take_inventory(self.workspace.spark, run, self.config.ingest)
         names = ", ".join(source.name for _, source in sources_of(self.config.ingest))
-        reads = f"sources {names}; {inventory.unchanged} files read before"
+        reads = f"sources {names}; {plural(inventory.unchanged, 'file')} read before"
+        warnings = tuple(inventory.warnings())
         if not inventory.new and not inventory.gone:
-            return Planned("ingest", reads, "nothing: no file is new or changed")
+            return Planned("ingest", reads, "nothing: no file is new or changed", warnings)
+        check_columns(self.workspace.spark, run, self.config.ingest, inventory.new)
         places = {(known.kind, known.path) for known in inventory.known}
         parts = []
-        for name, files in inventory.new.items():
-            kinds = Counter("changed" if (f.kind, f.path) in places else "new" for f in files)
-            size = sum(file.size for file in files) / 1e6
+        for name, fresh in inventory.new.items():
+            kinds = Counter("changed" if (f.kind, f.path) in places else "new" for f in fresh)
+            size = sum(file.size for file in fresh) / 1e6
             count = " and ".join(f"{n} {kind}" for kind, n in sorted(kinds.items(), reverse=True))
             parts.append(f"{count} of {name} ({size:,.1f} MB)")
-        does = [f"reads {'; '.join(parts)}"] if parts else []
+        does = [f"would read {'; '.join(parts)}"] if parts else []
         if inventory.gone:
-            does.append(f"removes the rows of {len(inventory.gone)} files no longer in their table")
-        return Planned("ingest", reads, "; ".join(does))
+            files = plural(len(inventory.gone), "file")
+            does.append(f"would remove the rows of {files} no longer in their table")
+        if parts:
+            does.append("one file of each has all mapped columns")
+        return Planned("ingest", reads, "; ".join(does), warnings)
 
     def sequence(self) -> Planned:
         """The vocabulary and the window."""
@@ -119,8 +129,9 @@ class _Planner:
         version = None if self.training_due else version_to_use(run, self.as_of.date)
         vocabulary = f"vocabulary {version}" if version else "a new vocabulary"
         does = (
-            f"histories of at most {config.max_length} events from {config.lookback_days} days "
-            f"before {self.as_of.instant:%Y-%m-%d %H:%M} UTC, in {vocabulary}"
+            f"would make histories of at most {config.max_length} events from "
+            f"{config.lookback_days} days before {self.as_of.instant:%Y-%m-%d %H:%M} UTC, "
+            f"in {vocabulary}"
         )
         return Planned("sequence", self._inputs(run, "events", dated=False), does)
 
@@ -140,10 +151,11 @@ class _Planner:
             why = f"the settings changed since {newest.model_version}"
         else:
             why = f"{newest.model_version} is of {newest.as_of}"
-        does = f"makes {config.encoder.name}, which learns nothing by gradients"
+        does = f"would make {config.encoder.name}, which learns nothing by gradients"
         if encoder_type(config.encoder.name).learns:
             objectives = ", ".join(f"{o.name} x {o.weight:g}" for o in config.objective)
-            does = f"trains {config.encoder.name} for {objectives}, at most {config.epochs} epochs"
+            most = f"at most {plural(config.epochs, 'epoch')}"
+            does = f"would train {config.encoder.name} for {objectives}, {most}"
         model_folder(self.workspace.config.tables, "any")  # refuses what cannot be written to
         return Planned("train", self._inputs(run, "sequences"), f"{does}: {why}")
 
@@ -157,7 +169,8 @@ class _Planner:
             model = chosen.model_version
             if "sequence" not in self.stages:
                 fitting_sequences(run, self.as_of, chosen)
-        return Planned("embed", self._inputs(run, "sequences"), f"one vector a user, by {model}")
+        does = f"would make one vector a user, by {model}"
+        return Planned("embed", self._inputs(run, "sequences"), does)
 
     def segment(self) -> Planned:
         """How many segments, by what, and the date compared with."""
@@ -170,8 +183,14 @@ class _Planner:
             producer={"segmentation": config.name},
         )
         ids = f"ids kept from {previous.record.as_of}" if previous else "the first of its name"
-        does = f"segmentation {config.name}: {config.segments} segments by {config.input}, {ids}"
-        return Planned("segment", self._inputs(run, "embeddings", "user_features"), does)
+        how = {
+            "bags": "by what users take (bags; of embeddings only the users, no vectors)",
+            "embedding": "by their vectors",
+            "both": "by what users take (bags) and by their vectors",
+        }[config.input]
+        does = f"segmentation {config.name}: would make {config.segments} segments {how}, {ids}"
+        inputs = self._inputs(run, "embeddings", "user_features", "user_bags")
+        return Planned("segment", inputs, does)
 
     def expand(self) -> Planned:
         """The audiences, each with its seeds."""
@@ -189,14 +208,16 @@ class _Planner:
                 date = self.as_of.date
                 run.require("segment_members", as_of=date, producer=wanted, made_by="segment")
         parts = [f"{a.name} ({_seeds(a)}{_missing(a)})" for a in audiences]
-        does = f"{len(parts)} audiences: {', '.join(parts)}"
-        return Planned("expand", self._inputs(run, "embeddings", "user_bags"), does)
+        does = f"would expand {plural(len(parts), 'audience')}: {', '.join(parts)}"
+        inputs = self._inputs(run, "embeddings", "user_bags", "user_features")
+        return Planned("expand", inputs, does)
 
     def report(self) -> Planned:
         """Where the report goes."""
         path = report_path(self.config.report, self.as_of.date)
         run = self._run("report", self.config.report)
-        return Planned("report", self._inputs(run, "user_features"), f"writes {path}")
+        reads = f"{self._inputs(run, 'user_features')}; all else that is published of the date"
+        return Planned("report", reads, f"would write {path}")
 
     def _run(self, stage: str, settings: Settings) -> StageRun:
         """A run that is never entered, so that nothing of it is written."""

@@ -79,8 +79,8 @@ def user(
     """Features, segments, audiences and latest events of one user.
 
     Raises:
-        ConfigError: If the configuration or the date is wrong.
-        RefusedError: If the user has no history at the date.
+        ConfigError: If the configuration or the date is wrong, or the user has no history then.
+        RefusedError: If nothing was published for the date.
     """
     return lookup.find_user(_open(config, spark), user_id, as_of)
 

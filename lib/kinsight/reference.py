@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -60,7 +60,7 @@ def configuration_page() -> str:
         parts.append(f"## `{name}`\n\n{_first_paragraph(model)}\n")
         parts.append("| key | default | meaning |\n|---|---|---|")
         parts += [
-            f"| `{field.alias or key}` | {_default(field)} | {field.description or ''} |"
+            f"| `{field.alias or key}` | {_default(field)} | {_meaning(field)} |"
             for key, field in model.model_fields.items()
         ]
         parts.append("")
@@ -86,6 +86,21 @@ def tables_page() -> str:
 
 def _first_paragraph(model: type[BaseModel]) -> str:
     return (model.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+
+
+def _meaning(field: FieldInfo) -> str:
+    """What a key means, and its values where only certain ones are allowed."""
+    values = [f"`{value}`" for value in _allowed(field.annotation)]
+    which = "Any" if get_origin(field.annotation) is list else "One"
+    allowed = f"{which} of {', '.join(values)}." if values else ""
+    return " ".join(part for part in (field.description or "", allowed) if part)
+
+
+def _allowed(annotation: Any) -> list[str]:
+    """The values that the literals in an annotation name."""
+    if get_origin(annotation) is Literal:
+        return [str(value) for value in get_args(annotation)]
+    return [value for inner in get_args(annotation) for value in _allowed(inner)]
 
 
 def _default(field: FieldInfo) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,10 +13,13 @@ from rich.table import Table
 
 from kinsight.lookup import EVENT_COLUMNS, Facts, UserFacts
 from kinsight.plan import Planned
+from kinsight.report.words import feature_value
 from kinsight.runs import RunRecord
 
 TERMS_SHOWN = 8
 SHARES_SHOWN = 6
+LEAST_MORE = 0.05
+"""By so much a share lies over everybody's where it is worth a line."""
 
 
 def show_segment(row: Facts) -> Iterable[Table]:
@@ -33,11 +38,14 @@ def show_segment(row: Facts) -> Iterable[Table]:
     for column in ("mean of", "here", "everybody"):
         profile.add_column(column, justify="left" if column == "mean of" else "right")
     for name in _most_different(row["profile"], row["base_profile"]):
-        profile.add_row(name, _number(row["profile"][name]), _number(row["base_profile"][name]))
+        here, everybody = row["profile"][name], row["base_profile"][name]
+        profile.add_row(name, feature_value(name, here), feature_value(name, everybody))
     yield profile
+    if row["name_terms"]:
+        yield _terms("words of the name", row["name_terms"])
     for kind in ("categories", "brands", "items"):
         if row[f"top_{kind}"]:
-            yield _terms(kind, row[f"top_{kind}"])
+            yield _terms(f"more of these {kind}", row[f"top_{kind}"])
 
 
 def show_user(user: UserFacts) -> Iterable[Table]:
@@ -50,15 +58,22 @@ def show_user(user: UserFacts) -> Iterable[Table]:
     }
     yield _facts(
         f"User {user.features['user_id']} as of {user.as_of}",
-        {k: None if v is None else _number(v) for k, v in plain.items()},
+        {k: feature_value(k, v) if isinstance(v, float) else v for k, v in plain.items()},
     )
     if user.segments:
-        columns = ("segmentation", "segment_id", "confidence", "second_segment_id")
-        yield _rows("segment members", columns, user.segments)
+        placed = ("segmentation", "segment_id", "name", "confidence", "second_segment_id")
+        yield _rows("segment members", placed, user.segments)
+    else:
+        yield _facts("segment members", {"segments": "in no segment of this date"})
     if user.audiences:
         columns = ("audience", "rank", "percentile", "level")
         yield _rows("audience members", columns, user.audiences)
-    yield _rows("latest events (UTC)", EVENT_COLUMNS, user.events)
+    else:
+        yield _facts("audience members", {"audiences": "in no audience of this date"})
+    events = list(EVENT_COLUMNS)
+    if any(event["title"] for event in user.events):
+        events.insert(events.index("item_id") + 1, "title")
+    yield _rows("latest events (UTC)", events, user.events)
 
 
 def show_audience(row: Facts) -> Iterable[Table]:
@@ -129,8 +144,15 @@ def list_runs(records: Sequence[RunRecord], most: int) -> Table:
 
 def list_plan(planned: Sequence[Planned]) -> Table:
     """What each stage would read and do."""
-    rows = [{"stage": p.stage, "would read": p.reads, "would do": p.does} for p in planned]
-    table = _rows("Dry run", ("stage", "would read", "would do"), rows)
+    rows = [
+        {
+            "stage": p.stage,
+            "would read": p.reads,
+            "what would be done": "\n".join([p.does, *(f"warning: {w}" for w in p.warnings)]),
+        }
+        for p in planned
+    ]
+    table = _rows("Dry run", ("stage", "would read", "what would be done"), rows)
     table.caption = "nothing was written"
     table.show_lines = True
     return table
@@ -146,7 +168,8 @@ def print_all(console: Console, tables: Iterable[Table]) -> None:
 def _most_different(here: Facts, everybody: Facts) -> list[str]:
     """The plain features, then the shares that are largest here beside everybody's."""
     both = sorted(set(here) & set(everybody))
-    shares = [name for name in both if "[" in name and here[name] > everybody[name]]
+    more = 1 + LEAST_MORE
+    shares = [name for name in both if "[" in name and here[name] > more * everybody[name]]
     shares.sort(key=lambda name: everybody[name] / here[name])
     return [*(name for name in both if "[" not in name), *shares[:SHARES_SHOWN]]
 
@@ -171,19 +194,23 @@ def _rows(title: str, columns: Sequence[str], rows: Iterable[Facts]) -> Table:
     return table
 
 
-def _terms(kind: str, terms: Sequence[Any]) -> Table:
-    table = Table(title=f"More of these {kind}", title_justify="left", show_edge=False)
-    for column in (kind, "lift", "checked", "share here", "everybody"):
-        table.add_column(column, justify="left" if column == kind else "right")
-    for term in terms[:TERMS_SHOWN]:
+def _terms(title: str, terms: Sequence[Any]) -> Table:
+    table = Table(title=title.capitalize(), title_justify="left", show_edge=False)
+    for column in ("what", "checked lift", "lift where found", "share here", "everybody"):
+        table.add_column(column, justify="left" if column == "what" else "right")
+    shown = terms[:TERMS_SHOWN]
+    labels = Counter(term["label"] for term in shown)
+    for term in shown:
         checked = term["held_out_lift"]
+        of_several = f" ({term['token']})" if labels[term["label"]] > 1 else ""
         table.add_row(
-            escape(term["label"]),
-            f"{term['lift']:.1f}",
+            escape(term["label"] + of_several),
             "" if checked is None else f"{checked:.1f}",
-            f"{term['share']:.2%}",
-            f"{term['base_share']:.2%}",
+            f"{term['lift']:.1f}",
+            _share(term["share"]),
+            _share(term["base_share"]),
         )
+    table.caption = "checked: on other users than those it was found on"
     return table
 
 
@@ -196,11 +223,23 @@ def _reasons(reasons: Sequence[Any]) -> Table:
             escape(reason["label"]),
             reason["field"].replace("_", " "),
             f"{reason['lift']:.1f}",
-            f"{reason['share']:.2%}",
-            f"{reason['base_share']:.2%}",
+            _share(reason["share"]),
+            _share(reason["base_share"]),
         )
     table.caption = "mean share of a user's events; of a trait, the share of users who have it"
     return table
+
+
+def _share(value: float) -> str:
+    """A share as percentage: two decimals, more where it would read as nothing.
+
+    >>> _share(0.0421), _share(0.0000281), _share(0.0)
+    ('4.21%', '0.0028%', '0%')
+    """
+    if value <= 0:
+        return "0%"
+    digits = max(2, 1 - math.floor(math.log10(100 * value)))
+    return f"{value:.{digits}%}"
 
 
 def _weights(weights: Mapping[str, float]) -> str | None:

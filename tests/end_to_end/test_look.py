@@ -24,6 +24,8 @@ def test_a_segment_is_shown_with_its_profile_and_what_it_takes(
     assert outcome.code == 0, outcome.screen
     for words in (row["name"], f"{row['size']:,}", "recency_days", "More of these categories"):
         assert words in outcome.screen
+    named = outcome.screen.split("Words of the name")[1].split("More of these")[0]
+    assert all(term["label"] in named for term in row["name_terms"])
     wrong = kinsight("show", "segment", "s99", "-c", healthy)
     assert wrong.code == 2
     assert "s01, s02" in wrong.screen
@@ -39,10 +41,25 @@ def test_a_user_is_shown_with_segment_audience_and_events_before_the_date(
     assert outcome.code == 0, outcome.screen
     for words in ("segment members", "main", "baby", "latest events", "2024-02"):
         assert words in outcome.screen
-    assert "2024-03" not in outcome.screen.split("latest events")[1], "after the date"
+    latest = outcome.screen.split("latest events")[1]
+    assert "2024-03" not in latest, "after the date"
+    assert " product " in latest, "the titles of the items"
+    names = read.table(healthy, "segments", AS_OF, spark=spark).select("name").collect()
+    assert any(row["name"] in outcome.screen for row in names)
     unknown = kinsight("show", "user", "nobody", "-c", healthy)
-    assert unknown.code == 3
+    assert unknown.code == 2
     assert "u0000" in unknown.screen
+
+
+def test_a_user_in_no_audience_is_told_so(
+    kinsight: Command, spark: SparkSession, healthy: Path
+) -> None:
+    users = read.table(healthy, "segment_members", AS_OF, spark=spark).select("user_id")
+    members = read.table(healthy, "audience_members", AS_OF, spark=spark).select("user_id")
+    user = users.exceptAll(members).first()
+    assert user is not None
+    outcome = kinsight("show", "user", user["user_id"], "-c", healthy, "--as-of", AS_OF)
+    assert "in no audience of this date" in outcome.screen
 
 
 def test_a_user_is_found_with_few_looks_at_the_runs_however_many_audiences_there_are(
@@ -123,11 +140,45 @@ def test_a_dry_run_of_a_new_shop_makes_no_tables(
     config.write_text(yaml.safe_dump(data))
     outcome = kinsight("run", "-c", config, "--as-of", AS_OF, "--dry-run")
     assert outcome.code == 0, outcome.screen
-    for words in ("1 new of events", "a new vocabulary", "there is no model"):
-        assert words in " ".join(outcome.screen.split())
+    text = " ".join(outcome.screen.replace("│", " ").split())
+    for words in ("1 new of events", "all mapped columns", "a new vocabulary", "there is no model"):
+        assert words in text
     refused = kinsight("segment", "-c", config, "--as-of", AS_OF, "--dry-run")
     assert refused.code == 3
     assert "kinsight embed" in refused.screen
+    assert not (tmp_path / "new").exists()
+
+
+def changed_source(healthy: Path, folder: Path, tables: str, **columns: str) -> Path:
+    """The configuration of the shop with other columns of its events, and other tables."""
+    data = yaml.safe_load(healthy.read_text()) | {"tables": {"path": tables}}
+    data["expand"]["folder"] = str(healthy.parent / "audiences")
+    data["ingest"]["events"][0]["columns"] |= columns
+    config = folder / "changed.yaml"
+    config.write_text(yaml.safe_dump(data))
+    return config
+
+
+def test_a_dry_run_warns_of_changed_settings_as_the_run_does(
+    kinsight: Command, healthy: Path, tmp_path: Path
+) -> None:
+    warehouse = str(healthy.parent / "warehouse")
+    config = changed_source(healthy, tmp_path, warehouse, user_id="nobody")
+    outcome = kinsight("ingest", "-c", config, "--dry-run")
+    assert outcome.code == 0, outcome.screen
+    text = " ".join(outcome.screen.replace("│", " ").split())
+    assert "warning: the settings of source events changed" in text
+    assert "warning" not in kinsight("ingest", "-c", healthy, "--dry-run").screen
+
+
+def test_a_dry_run_names_a_mapped_column_that_a_new_file_lacks(
+    kinsight: Command, healthy: Path, tmp_path: Path
+) -> None:
+    config = changed_source(healthy, tmp_path, str(tmp_path / "new"), user_id="usr")
+    outcome = kinsight("ingest", "-c", config, "--dry-run")
+    assert outcome.code == 3, outcome.screen
+    assert "Source events has no column `usr`" in outcome.screen
+    assert "closest: user" in outcome.screen
     assert not (tmp_path / "new").exists()
 
 

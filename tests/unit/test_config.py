@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,45 @@ def test_an_unknown_key_inside_a_list_is_found(tmp_path: Path) -> None:
     text = MINIMAL.replace("path: data/*.csv", "path: x, colums: {}")
     with pytest.raises(ConfigError, match="did you mean `columns`"):
         load_config(write(tmp_path, text))
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/quick-start.md", "docs/sources.md"])
+def test_the_first_example_of_a_page_is_a_whole_configuration(tmp_path: Path, page: str) -> None:
+    text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+    example = textwrap.dedent(text.split("```yaml\n")[1].split("```")[0])
+    assert load_config(write(tmp_path, example)).ingest.events
+
+
+def test_a_mistake_in_a_source_names_the_source(tmp_path: Path) -> None:
+    text = MINIMAL.replace("path: data/*.csv", "path: x, colums: {}")
+    with pytest.raises(ConfigError, match=r"ingest\.events\.0\.colums` \(source log; did you"):
+        load_config(write(tmp_path, text))
+    text = MINIMAL.replace("path: data/*.csv", "path: x, columns: {user: u}")
+    with pytest.raises(ConfigError, match=r"ingest\.events\.0` \(source log\): `user` is no"):
+        load_config(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "setting", ["event_types: {kauf: purchse}", "constants: {event_type: Purchase}"]
+)
+def test_a_misspelt_event_type_names_the_one_meant(tmp_path: Path, setting: str) -> None:
+    text = MINIMAL.replace("path: data/*.csv", f"path: x, {setting}")
+    with pytest.raises(ConfigError, match="did you mean `purchase`"):
+        load_config(write(tmp_path, text))
+
+
+def test_event_types_of_the_shops_own_are_taken(tmp_path: Path) -> None:
+    types = "event_types: {kauf: purchase, abo: subscribe, merken: add_to_wishlist}"
+    config = load_config(write(tmp_path, MINIMAL.replace("path: data/*.csv", f"path: x, {types}")))
+    assert config.ingest.events[0].event_types["abo"] == "subscribe"
+
+
+def test_what_is_no_yaml_is_told_by_file_and_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, MINIMAL + "segment: {segments: 4\ntrain: {}\n"))
+    assert "shop.yaml" in caught.value.problem
+    assert caught.value.found.startswith("line 8, column ")
+    assert "unicode" not in caught.value.text()
 
 
 def test_an_unknown_time_zone_names_the_nearest(tmp_path: Path) -> None:

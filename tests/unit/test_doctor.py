@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kinsight.cli import main
 from kinsight.config import KinsightConfig
 from kinsight.doctor import Check, examine
 
@@ -62,3 +63,27 @@ def test_tables_where_nobody_may_write_are_a_problem(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     config = config_of(tmp_path, tables={"path": str(tmp_path / "file" / "warehouse")})
     assert found(config)["tables"].verdict == "problem"
+
+
+@pytest.mark.parametrize("command", [["doctor"], ["config", "check"]])
+def test_a_missing_source_is_named_by_the_commands_that_check(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kinsight.yaml").write_text(
+        "tables: {path: ./warehouse}\ningest: {events: [{name: log, path: log.csv}]}\n"
+    )
+    with pytest.raises(SystemExit) as caught:
+        main(command)
+    assert caught.value.code == (1 if command == ["doctor"] else 2)
+    message = capsys.readouterr().err
+    assert "found: source log: nothing at" in message
+    assert "to do: correct `path` of source log" in message
+    if command != ["doctor"]:
+        (tmp_path / "log.csv").write_text("user_id\n")
+        with pytest.raises(SystemExit) as caught:
+            main(command)
+        assert not caught.value.code

@@ -206,3 +206,10 @@ def test_a_description_tells_share_taste_rhythm_and_value() -> None:
 def test_a_shop_without_purchases_is_described_without_value() -> None:
     nothing = {"frequency": 2.0, "recency_days": 1.0, "monetary": 0.0}
     assert "worth" not in describe(0.5, [], nothing, nothing)
+
+
+def test_a_description_tells_the_checked_lift_or_that_there_is_none() -> None:
+    text = describe(0.1, [term("Baby Foods", 12.4, held_out_lift=8.0)], {}, {})
+    assert text.endswith("with a taste for Baby Foods (8.0 times the average).")
+    text = describe(0.1, [term("Baby Foods", 12.4, held_out_lift=None)], {}, {})
+    assert text.endswith("Baby Foods (12.4 times the average, not checked on others).")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
-from kinsight.show import print_all, show_audience
+from kinsight.show import print_all, show_audience, show_segment
 
 
-def shown(row: dict[str, Any]) -> str:
+def shown(row: dict[str, Any], of: Callable[[Any], Iterable[Table]] = show_audience) -> str:
     console = Console(width=140, record=True, file=io.StringIO())
-    print_all(console, show_audience(row))
+    print_all(console, of(row))
     return console.export_text()
 
 
@@ -59,3 +61,48 @@ def test_a_refused_audience_has_no_table_of_reasons() -> None:
     refused = audience(reasons=[], scorer_weights={}, status="refused", refusal_reason="Too few")
     assert "The seeds do more" not in shown(refused)
     assert "Too few" in shown(refused)
+
+
+def term(label: str, token: str, **known: Any) -> dict[str, Any]:
+    figures = {"lift": 12.4, "held_out_lift": 8.0, "share": 0.0006, "base_share": 0.0000281}
+    return {"label": label, "token": token, **figures, **known}
+
+
+def segment(**changed: Any) -> dict[str, Any]:
+    return {
+        **dict.fromkeys(("description", "rule", "rule_precision", "rule_recall")),
+        "segment_id": "s01",
+        "name": "Baby Foods",
+        "as_of": "2024-03-01",
+        "size": 20,
+        "share": 0.1,
+        "profile": {"recency_days": 0.3036, "category_shares['Toys']": 0.0002816},
+        "base_profile": {"recency_days": 20.07, "category_shares['Toys']": 0.0002810},
+        "name_terms": [term("Baby Foods", "BABY FOODS")],
+        "top_categories": [],
+        "top_brands": [],
+        "top_items": [term("Jar", "17"), term("Jar", "18"), term("Bib", "19", held_out_lift=None)],
+        **changed,
+    }
+
+
+def test_equal_labels_are_told_apart_by_their_ids() -> None:
+    text = shown(segment(), show_segment)
+    assert "Jar (17)" in text
+    assert "Jar (18)" in text
+    assert "Bib (19)" not in text
+
+
+def test_small_shares_and_means_are_rounded_to_what_they_say() -> None:
+    text = shown(segment(), show_segment)
+    assert "0.060%" in text
+    assert "0.0028%" in text
+    assert "0.3 " in text
+    assert "0.3036" not in text
+    assert "Toys" not in text, "as everybody"
+
+
+def test_the_words_of_the_name_stand_with_their_checked_lift_first() -> None:
+    text = shown(segment(), show_segment)
+    line = next(line for line in text.splitlines() if "Baby Foods" in line and "12.4" in line)
+    assert line.index("8.0") < line.index("12.4")

@@ -14,7 +14,7 @@ from rich.table import Table
 from kinsight.cli.app import DEFAULT_CONFIG, ConfigOption, app, example
 from kinsight.config import load_config
 from kinsight.dates import parse_date
-from kinsight.errors import EnvironmentProblem
+from kinsight.errors import ConfigError, EnvironmentProblem
 from kinsight.progress import Progress
 from kinsight.spark import build_session
 from kinsight.summary import screen
@@ -48,13 +48,20 @@ app.add_typer(settings, name="config", rich_help_panel=LOOKING)
 def doctor(
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", envvar="KINSIGHT_CONFIG", help="YAML file of the shop."),
+        typer.Option(
+            "--config",
+            "-c",
+            envvar="KINSIGHT_CONFIG",
+            help="YAML file of the shop; kinsight.yaml where there is one.",
+        ),
     ] = None,
 ) -> None:
-    """Check what Kinsight needs of this machine: Java, packages, memory, space, permissions."""
-    from kinsight.doctor import examine
+    """Check what Kinsight needs of this machine: Java, packages, memory, space, sources."""
+    from kinsight.doctor import examine, told
 
     console = screen()
+    if config is None and DEFAULT_CONFIG.is_file():
+        config = DEFAULT_CONFIG
     colours = {"ok": "green", "warning": "yellow", "problem": "red"}
     problems = []
     for check in examine(load_config(config) if config else None):
@@ -63,13 +70,14 @@ def doctor(
         if check.to_do:
             console.print(f"         to do: {escape(check.to_do)}")
         if check.verdict == "problem":
-            problems.append(check.name)
+            problems.append(check)
     if problems:
+        found, to_do = told(problems)
         raise EnvironmentProblem(
             "Kinsight will not run like this.",
-            expected="no problem above",
-            found=", ".join(problems),
-            to_do="see the lines above",
+            expected="checks that end with ok or a warning",
+            found=found,
+            to_do=to_do,
         )
 
 
@@ -138,13 +146,26 @@ def one_run(
 
 @settings.command("check", epilog=example("config check -c shop.yaml"))
 def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Check a configuration, its encoder, objectives and audience files, without Spark."""
+    """Check a configuration, its sources' paths, encoder, objectives and audience files.
+
+    It starts no Spark.
+    """
+    from kinsight.doctor import check_sources, told
     from kinsight.expand.definition import load_audiences
     from kinsight.objectives.registry import check_choices
 
     found = load_config(config)
     check_choices(found.train)
     audiences = load_audiences(found.expand) if found.expand.folder else []
+    problems = [one for one in check_sources(found) if one.verdict == "problem"]
+    if problems:
+        what, to_do = told(problems)
+        raise ConfigError(
+            f"{config} names sources that are not there.",
+            expected="at least one file at each path",
+            found=what,
+            to_do=to_do,
+        )
     sources = [source.name for source in found.ingest.sources()]
     console = screen()
     console.print(f"{config} is a configuration of Kinsight.", markup=False)

@@ -11,6 +11,10 @@ from typing_extensions import Self
 
 from kinsight.config.base import Name, Settings, Zone
 
+EVENT_TYPES = ("view", "click", "cart", "favourite", "purchase", "return", "redeem")
+"""What Kinsight knows; a shop may have others, but none that is one of these misspelt."""
+ALMOST = 0.8
+
 
 class SourceConfig(Settings):
     """One source of rows: files of one shape and how their columns map to Kinsight's."""
@@ -89,11 +93,21 @@ class EventSourceConfig(SourceConfig):
 
     event_types: dict[str, str] = Field(
         default_factory=dict,
-        description="Source event name, in upper or lower case: Kinsight event type.",
+        description="Source event name, in upper or lower case: Kinsight event type, which is "
+        f"one of {', '.join(EVENT_TYPES)}, or a name of your own.",
     )
     unlisted_event_types: Literal["keep", "quarantine"] = Field(
         "keep", description="What becomes of names that event_types does not list."
     )
+
+    @model_validator(mode="after")
+    def _event_types_are_not_misspelt(self) -> Self:
+        constant = self.constants.get("event_type")
+        for name in (*self.event_types.values(), *([] if constant is None else [constant])):
+            near = difflib.get_close_matches(name.strip().lower(), EVENT_TYPES, 1, cutoff=ALMOST)
+            if near and name != near[0]:
+                raise ValueError(f"event type `{name}`: did you mean `{near[0]}`?")
+        return self
 
 
 class ItemSourceConfig(SourceConfig):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,18 +47,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
             f"Cannot read {path}.",
             expected="a readable YAML file",
             found=error.strerror or str(error),
-            to_do="check the path; `kinsight demo --help` shows where an example comes from",
+            to_do="name the file with `-c`; docs/quick-start.md has an example",
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"{path} is not YAML.", expected="YAML text", found=str(error), to_do="mend that line"
-        ) from error
+            f"{path} is not YAML.",
+            expected="YAML text",
+            found=_place_of(error),
+            to_do="mend that line, or the one above it",
+        ) from None
     if not isinstance(data, dict):
         raise ConfigError(
             f"{path} holds no settings.",
             expected="`key: value` lines",
             found=type(data).__name__,
-            to_do="start from one of the examples in jobs/conf",
+            to_do="start from the example in docs/quick-start.md",
         )
     return data
 
@@ -72,7 +75,7 @@ def parse_settings(model: type[S], data: Mapping[str, Any], source: Path) -> S:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        problems = [_describe(model, dict(e)) for e in error.errors()]
+        problems = [_describe(model, dict(e), data) for e in error.errors()]
         raise ConfigError(
             f"{source}: {len(problems)} wrong setting{'s' if len(problems) > 1 else ''}.",
             expected="the keys and values that docs/configuration.md lists",
@@ -81,15 +84,39 @@ def parse_settings(model: type[S], data: Mapping[str, Any], source: Path) -> S:
         ) from None
 
 
-def _describe(model: type[BaseModel], error: dict[str, Any]) -> str:
+def _place_of(error: yaml.YAMLError | UnicodeDecodeError) -> str:
+    """Where a text stops being YAML, in one line."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return " ".join(str(error).split())
+    problem = getattr(error, "problem", None) or "not YAML"
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
+
+
+def _describe(model: type[BaseModel], error: dict[str, Any], data: Mapping[str, Any]) -> str:
     location = [str(part) for part in error["loc"]]
-    where = ".".join(location) or "the file"
+    where = f"`{'.'.join(location) or 'the file'}`"
+    name = _name_at(data, error["loc"])
     if error["type"] != "extra_forbidden":
-        return f"`{where}`: {error['msg'].removeprefix('Value error, ')}"
+        whose = f" ({name})" if name else ""
+        return f"{where}{whose}: {error['msg'].removeprefix('Value error, ')}"
     known = _known_keys(model, location[:-1])
     near = difflib.get_close_matches(location[-1], known, 1, cutoff=0.5)
     hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"
-    return f"unknown key `{where}` ({hint})"
+    return f"unknown key {where} ({f'{name}; ' if name else ''}{hint})"
+
+
+def _name_at(data: Any, location: Sequence[str | int]) -> str:
+    """The name of the entry of a list, such as a source, that a place lies in; often none."""
+    found = ""
+    for part in location:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            break
+        if isinstance(part, int) and isinstance(data, Mapping) and data.get("name"):
+            found = f"{'source ' if location[0] == 'ingest' else ''}{data['name']}"
+    return found
 
 
 def _known_keys(model: type[BaseModel], location: list[str]) -> list[str]:

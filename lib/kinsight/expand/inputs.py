@@ -129,7 +129,12 @@ def _members(run: StageRun, as_of: AsOf, segmentation: str) -> DataFrame:
 
 def _titles(run: StageRun, as_of: AsOf) -> DataFrame:
     """The newest title of each item from before the instant."""
-    known = _rows_of(run, "items").where(F.col("title").isNotNull())
+    return newest_titles(_rows_of(run, "items"), as_of)
+
+
+def newest_titles(items: DataFrame, as_of: AsOf) -> DataFrame:
+    """item_id, title: the newest title of each of these items from before a date's instant."""
+    known = items.where(F.col("title").isNotNull())
     known = known.where(F.col("valid_from") < F.lit(as_of.instant))
     newest = F.max_by("title", F.struct("valid_from", "source_file_id", "title")).alias("title")
     return known.groupBy("item_id").agg(newest)

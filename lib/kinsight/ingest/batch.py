@@ -34,6 +34,7 @@ from kinsight.ingest.rows import (
     item_rows,
     user_rows,
 )
+from kinsight.labels import plural
 from kinsight.runs import StageRun
 
 _READ_FAILURE = re.compile(r"Encountered error while reading file (.+?)\.\s+SQLSTATE")
@@ -105,11 +106,37 @@ def open_batch(
     """
     reader = _Reader(spark, run, config)
     try:
-        with run.step(f"reading {sum(map(len, new.values()))} files"):
+        with run.step(f"reading {plural(sum(map(len, new.values())), 'file')}"):
             reader.read(new)
         yield reader.batch
     finally:
         reader.batch.unpersist()
+
+
+def check_columns(
+    spark: SparkSession, run: StageRun, config: IngestConfig, new: Mapping[str, list[SourceFile]]
+) -> None:
+    """Bind the mapped columns of one new file a source, the last by name; no row is read.
+
+    Args:
+        spark: The session.
+        run: Tells the time; nothing is written.
+        config: Sources.
+        new: Files by source.
+
+    Raises:
+        RefusedError: If a mapped or required column is missing, or the file cannot be read.
+        ConfigError: If a column's type or a time pattern cannot be used.
+    """
+    for _, source in sources_of(config):
+        if source.name in new:
+            check_time_format(spark, source)
+            probes = probe_files(spark, source, new[source.name][-1:])
+            for probe in probes:
+                if probe.unreadable is not None and config.on_unreadable_file == "refuse":
+                    raise _unreadable(probe.unreadable) from None
+            for layout in group_layouts(source, probes):
+                _rows_of(spark, layout, config, run)
 
 
 class _Reader:
@@ -147,18 +174,7 @@ class _Reader:
 
     def _parse(self, layouts: list[Layout]) -> DataFrame:
         """The rows of layouts of one kind, with a reason where they are refused."""
-        parsed = []
-        for layout in layouts:
-            raw, path = read_rows(self.spark, layout), layout.files[0].path
-            if isinstance(layout.source, EventSourceConfig):
-                now = self.run.started_at
-                parsed.append(event_rows(raw, layout.source, self.config, now, path))
-            elif isinstance(layout.source, ItemSourceConfig):
-                parsed.append(item_rows(raw, layout.source, path))
-            elif isinstance(layout.source, UserSourceConfig):
-                parsed.append(user_rows(raw, layout.source, path))
-            elif isinstance(layout.source, IdentitySourceConfig):
-                parsed.append(identity_rows(raw, layout.source, path))
+        parsed = (_rows_of(self.spark, layout, self.config, self.run) for layout in layouts)
         rows = reduce(DataFrame.unionByName, parsed)
         is_text = any(layout.format not in ("parquet", "delta") for layout in layouts)
         return rows.persist(StorageLevel.MEMORY_AND_DISK) if is_text else rows
@@ -190,6 +206,19 @@ class _Reader:
         self.run.warn(
             f"left out until the next run, because it cannot be read: {error.path}: {error.why}"
         )
+
+
+def _rows_of(spark: SparkSession, layout: Layout, config: IngestConfig, run: StageRun) -> DataFrame:
+    """The rows of a layout, with a reason where they are refused; not read yet."""
+    raw, path, source = read_rows(spark, layout), layout.files[0].path, layout.source
+    if isinstance(source, EventSourceConfig):
+        return event_rows(raw, source, config, run.started_at, path)
+    if isinstance(source, ItemSourceConfig):
+        return item_rows(raw, source, path)
+    if isinstance(source, UserSourceConfig):
+        return user_rows(raw, source, path)
+    assert isinstance(source, IdentitySourceConfig)
+    return identity_rows(raw, source, path)
 
 
 def _unreadable(error: UnreadableFileError) -> RefusedError:

@@ -9,6 +9,7 @@ from kinsight.errors import IntegrityError, RefusedError
 from kinsight.ingest.batch import Batch, Tally
 from kinsight.ingest.inventory import Inventory
 from kinsight.ingest.output import FileCounts
+from kinsight.labels import plural
 
 _REASONS_SHOWN = 3
 _EXAMPLE_LENGTH = 200
@@ -49,7 +50,7 @@ def check_batch(batch: Batch, config: IngestConfig, inventory: Inventory) -> lis
             raise RefusedError(
                 f"Source {source} is empty.",
                 expected="at least one row in a file that can be read",
-                found=f"none in {len(files)} files, such as {files[0].path}",
+                found=f"none in {plural(len(files), 'file')}, such as {files[0].path}",
                 to_do="check the export that writes the file",
             )
         refused = sum(tally.rows for tally in tallies if tally.reason is not None)

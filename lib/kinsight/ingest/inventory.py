@@ -55,6 +55,14 @@ class Inventory:
     gone: list[KnownFile]
     stale: dict[str, list[str]]
 
+    def warnings(self) -> list[str]:
+        """What a person should know before the files are read."""
+        return [
+            f"the settings of source {source} changed; files read before keep the rows of the "
+            "old settings until they change, for instance by `touch`"
+            for source in self.remapped
+        ]
+
     def replaced_by(self, files: Iterable[SourceFile], sources: Sequence[str]) -> list[str]:
         """Ids of the earlier states of files.
 

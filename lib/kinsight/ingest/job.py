@@ -20,6 +20,7 @@ from kinsight.ingest.output import (
     split_repeated,
 )
 from kinsight.ingest.reading import FILE_ID
+from kinsight.labels import plural
 from kinsight.runs import StageRun, StageSummary
 from kinsight.workspace import Workspace
 
@@ -46,12 +47,10 @@ def run_ingest(workspace: Workspace) -> StageSummary:
         with run.step("looking for new files"):
             inventory = take_inventory(workspace.spark, run, config)
         if not inventory.new and not inventory.gone:
-            workspace.progress.say(f"none of {inventory.unchanged} files is new or changed")
-        for source in inventory.remapped:
-            run.warn(
-                f"the settings of source {source} changed; files read before keep the rows of the "
-                "old settings until they change, for instance by `touch`"
-            )
+            files = plural(inventory.unchanged, "file")
+            workspace.progress.say(f"nothing is new or changed among {files}")
+        for warning in inventory.warnings():
+            run.warn(warning)
         with open_batch(workspace.spark, run, config, inventory.new) as batch:
             for warning in check_batch(batch, config, inventory):
                 run.warn(warning)

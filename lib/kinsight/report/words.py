@@ -6,6 +6,8 @@ import datetime as dt
 import math
 import re
 
+from kinsight.labels import plural as plural
+
 NONE = "–"
 
 # Feature of user_features to its label and unit; the order is that of the report's charts.
@@ -96,11 +98,6 @@ def times(value: float | None) -> str:
 def day(value: dt.date | None) -> str:
     """A day, such as 5 November 2017."""
     return NONE if value is None else f"{value.day} {value:%B %Y}"
-
-
-def plural(number: int, one: str, many: str | None = None) -> str:
-    """A number with its noun: 1 segment, 2,305 customers."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def listing(parts: list[str]) -> str:

@@ -107,10 +107,18 @@ def _is_taste(term: Term) -> bool:
     return term.field != TRAIT_FIELD
 
 
+def _times(term: Term) -> str:
+    if term.held_out_lift is None:
+        return f"{term.lift:.1f} times the average, not checked on others"
+    return f"{term.held_out_lift:.1f} times the average"
+
+
 def describe(
     share: float, tastes: Sequence[Term], profile: Mapping[str, float], base: Mapping[str, float]
 ) -> str:
     """One or two sentences: how many, what they over-index on, how often, of what value.
+
+    The lifts told are those on held-out users, as elsewhere; one that could not be checked says so.
 
     Args:
         share: Share of all users.
@@ -118,7 +126,7 @@ def describe(
         profile: Means of the segment; frequency, recency_days and monetary are told.
         base: Means over all users.
     """
-    liked = [f"{t.label} ({t.lift:.1f} times the average)" for t in tastes if _is_taste(t)]
+    liked = [f"{t.label} ({_times(t)})" for t in tastes if _is_taste(t)]
     told = " and ".join([", ".join(liked[:-1]), liked[-1]] if len(liked) > 1 else liked)
     first = f"{share:.0%} of users" + (f", with a taste for {told}." if told else ".")
     days, gap = profile.get("frequency"), profile.get("recency_days")

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from kinsight.config import SequenceConfig
 from kinsight.dates import AsOf
+from kinsight.errors import IntegrityError
 from kinsight.sequence.executor.counts import count_price_buckets, count_tokens
 from kinsight.sequence.executor.lookups import FIRST_INDEX, Lookups
 from kinsight.sequence.gather import to_counts
@@ -36,10 +37,21 @@ class Vocabulary:
 
 
 def read_vocabulary(table: DataFrame, version: str) -> Vocabulary:
-    """One version from the table ``vocabularies``."""
+    """One version from the table ``vocabularies``.
+
+    Raises:
+        IntegrityError: If the table does not hold it.
+    """
     tokens = table.where(F.col("vocabulary_version") == version)
     edges = F.array_sort(F.collect_list("upper_edge"))
     fields = {row[0]: list(row[1]) for row in tokens.groupBy("field").agg(edges).collect()}
+    if not fields:
+        raise IntegrityError(
+            f"Vocabulary {version} is not in table vocabularies.",
+            expected="its tokens, as the run that made it published them",
+            found="no row",
+            to_do="restore the table, or make a new one: kinsight sequence --new-vocabulary",
+        )
     return Vocabulary(
         version=version,
         levels=sum(field.startswith("category_") for field in fields),
