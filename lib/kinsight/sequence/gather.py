@@ -32,6 +32,9 @@ from kinsight.sequence.executor.rows import (
 EVENTS_A_TASK = 500_000
 """Events that a task holds at most, about: 100 MB of Python memory with what is made of them."""
 
+EVENTS_A_BATCH = 10_000
+"""Events sent to Python at once: narrow rows, so more than of whole histories."""
+
 Parts = Iterable[Histories]
 MakeRows = Callable[[Parts, Lookups, RowSettings], Iterator[pa.RecordBatch]]
 MakeCounts = Callable[[Parts], Iterator[pa.RecordBatch]]

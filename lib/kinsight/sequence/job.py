@@ -19,6 +19,7 @@ from kinsight.sequence.executor.lookups import Lookups
 from kinsight.sequence.executor.rows import SEQUENCE_COLUMNS, RowSettings
 from kinsight.sequence.features import user_features
 from kinsight.sequence.gather import (
+    EVENTS_A_BATCH,
     event_types,
     narrow_events,
     tasks_for,
@@ -48,6 +49,7 @@ from kinsight.sequence.window import (
     hot_user_thresholds,
     refuse_empty_window,
 )
+from kinsight.spark import arrow_batches
 from kinsight.tables import KeyValue, table_schema
 from kinsight.workspace import Workspace
 
@@ -131,7 +133,8 @@ def run_sequence(
         gathered = _gather(run, as_of, window, items, levels, keep)
         if vocabulary is None:
             # Read several times: for the vocabulary, and for what it encodes.
-            histories = keep(to_histories(gathered.events))
+            with arrow_batches(run.tables.spark, EVENTS_A_BATCH):
+                histories = keep(to_histories(gathered.events))
             gathered = dataclasses.replace(gathered, events=histories)
             vocabulary = _make_vocabulary(run, as_of, settings, gathered, keep)
         run.producer = {"vocabulary_version": [vocabulary.version]}
@@ -292,7 +295,8 @@ def _write_outputs(
         feature_category=field_number(f"category_{of_features}") if of_features else None,
         root=root,
     )
-    users = keep(to_user_rows(gathered.events, lookups, rows))
+    with arrow_batches(run.tables.spark, EVENTS_A_BATCH):
+        users = keep(to_user_rows(gathered.events, lookups, rows))
     with run.step("gathering each user's events"):
         _count_events(run, settings, window, users, level)
     key: dict[str, KeyValue] = {"as_of": as_of.date, "vocabulary_version": vocabulary.version}
