@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -265,9 +266,14 @@ def report_assignments(
         f"{cores} threads. Spark alone reads the vectors, brings them to Python and as many "
         f"columns back, and computes nothing: {share:.0%} of our time{told}."
     )
+    # What can be reached as long as Spark reads the vectors and Python gets them from it.
+    both = [
+        a + b for a, b in zip(found.ratios(SPARK, OURS), found.ratios(SEARCH, OURS), strict=True)
+    ]
     goals = [
         Goal("our speed, FAISS in memory = 1", found.ratio(SEARCH, OURS), 0.70, at_most=False),
         Goal("our speed, numpy in memory = 1", found.ratio(GEMM, OURS), 0.70, at_most=False),
+        Goal("our speed, Spark alone + FAISS = 1", statistics.median(both), 0.70, at_most=False),
     ]
     report(
         f"kmeans_assign_{users}_{clusters}",
