@@ -18,6 +18,7 @@ from kinsight.expand.scorers.blend import blend
 from kinsight.expand.scorers.centroid import Centroid, seed_centres, spherical_centres
 from kinsight.expand.scorers.knn import MOST_BACKGROUND, MOST_SEEDS, Knn
 from kinsight.expand.scorers.logistic import Logistic
+from kinsight.expand.scorers.many import score_many, stack_parts
 from kinsight.expand.scorers.registry import SCORERS
 from kinsight.expand.scorers.users import (
     PARTS,
@@ -106,6 +107,17 @@ def test_nobody_is_scored_by_a_model_that_learned_from_him(scorer: Scorer) -> No
     before = scorer.fit(users, seeds, rest, calibration, settings).score(users)
     after = scorer.fit(changed, seeds, rest, calibration, settings).score(users)
     assert (before == after).all()
+
+
+def test_models_of_many_audiences_score_together_as_they_do_alone() -> None:
+    users, taste = planted_users(300)
+    users = dataclasses.replace(users, has_vector=np.arange(300) % 9 != 4)
+    seeds, background, _ = masks(users, taste)
+    fitted = [cross_fit(scorer, users, seeds, background) for scorer in SCORERS.values()]
+    fitted += [cross_fit(SCORERS["logistic"], users, ~seeds & taste, ~taste), blend(fitted)]
+    together = score_many(stack_parts(fitted), users)
+    alone = np.column_stack([models.score(users) for models in fitted])
+    np.testing.assert_allclose(together, alone, atol=1e-12)
 
 
 def test_a_field_that_says_nothing_is_left_out() -> None:

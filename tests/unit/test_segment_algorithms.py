@@ -11,7 +11,7 @@ from sklearn.cluster import KMeans
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.metrics import adjusted_rand_score
 
-from kinsight.segment.algorithms.assignment import assign
+from kinsight.segment.algorithms.assignment import MANY_CENTROIDS, _nearest_two, assign
 from kinsight.segment.algorithms.limits import Limits, fit_within_limits
 from kinsight.segment.algorithms.quality import seed_stability, silhouette
 from kinsight.segment.algorithms.space import Blocks, fit_space
@@ -201,3 +201,19 @@ class TestAssignment:
 def test_the_silhouette_of_too_few_users_is_nought(rows: int) -> None:
     vectors: Floats = unit_rows(np.eye(3)[:rows])
     assert silhouette(vectors, unit_rows(np.eye(3))) == 0.0
+
+
+@pytest.mark.parametrize("width", [2, 64])
+def test_many_centroids_are_compared_as_a_few_are(width: int) -> None:
+    rng = np.random.default_rng(5)
+    centroids = unit_rows(rng.normal(size=(MANY_CENTROIDS, width)))
+    centroids[9] = centroids[7] = centroids[3]
+    around = centroids[rng.integers(0, 12, 500)] + rng.normal(0, 1e-4, (500, width))
+    unknown = np.full((2, width), np.nan, dtype=np.float32)
+    points = np.vstack([unit_rows(rng.normal(size=(500, width))), unit_rows(around), unknown])
+    points[0] = 0.0
+    found = assign(points, centroids)
+    first, second, best, _ = _nearest_two(points, centroids)
+    np.testing.assert_array_equal(found.nearest, first)
+    np.testing.assert_array_equal(found.second, second)
+    np.testing.assert_array_equal(found.distance, np.round(np.maximum(1.0 - best, 0.0), 9))

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kinsight.expand.measures import FloatArray
+from kinsight.expand.measures import BoolArray, FloatArray
 from kinsight.expand.roles import MATCHED, RANKED, SEED_LEVEL, STANDING, TRUTH
-from kinsight.expand.scorers.base import CrossFit, by_part
 from kinsight.expand.scorers.centroid import CentroidModel
-from kinsight.expand.scorers.users import decode
+from kinsight.expand.scorers.many import ManyModels, score_many
+from kinsight.expand.scorers.users import Users, decode
 
 DECIMALS = 9
 """Scores are rounded, so that the order of rows in a batch cannot change one by its last bit."""
@@ -32,14 +32,17 @@ NUMBERED = (
 NUMBERED_COLUMNS = [column.split()[0] for column in NUMBERED.split(", ")]
 
 
+ROWS_AT_ONCE = 50_000
+"""Scored rows in an Arrow batch, about: few large ones cost Spark less than one an audience."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What executors need to score one audience.
+    """What executors need to score one audience, beside its models.
 
     Attributes:
         name: Name of the audience.
         place: Its place in ``roles``.
-        models: The fitted scorer.
         centre: Centre of the seeds.
         threshold: Lower scores are left out, except of hidden truths.
         keep_seeds: Whether seeds are scored too.
@@ -47,7 +50,6 @@ class Task:
 
     name: str
     place: int
-    models: CrossFit
     centre: CentroidModel
     threshold: float
     keep_seeds: bool
@@ -56,41 +58,61 @@ class Task:
 def score_batch(
     batch: pa.RecordBatch,
     tasks: Sequence[Task],
+    models: Sequence[ManyModels],
     token_weights: Mapping[str, FloatArray],
     width: int,
     audiences: int,
 ) -> Iterator[pa.RecordBatch]:
-    """The scores of some users, one batch an audience.
+    """The scores of some users, audience by audience.
 
     Args:
         batch: Rows of the roster with bags and vectors.
         tasks: The audiences to score.
+        models: Their models in the same order, by part of the users.
         token_weights: By field, inverse document frequencies.
         width: Width of the vectors.
         audiences: Number of audiences in ``roles``.
     """
     users = decode(batch, token_weights, width)
-    parts = by_part(users)
     roles = batch.column("roles").flatten().to_numpy().reshape(-1, audiences)
-    for task in tasks:
-        role = roles[:, task.place]
-        scores = np.round(task.models.score_parts(users.part, parts), DECIMALS)
-        is_seed = (role & STANDING) == MATCHED
-        kept = ((role & STANDING) == RANKED) & (scores >= task.threshold)
-        kept |= is_seed & task.keep_seeds
-        similarity = np.round(task.centre.cosine(users), DECIMALS)
+    roles = roles[:, [task.place for task in tasks]].T
+    scores = np.round(score_many(models, users), DECIMALS).T
+    is_seed = (roles & STANDING) == MATCHED
+    thresholds = np.array([task.threshold for task in tasks])
+    keep_seeds = np.array([task.keep_seeds for task in tasks], dtype=bool)
+    kept = ((roles & STANDING) == RANKED) & (scores >= thresholds[:, None])
+    kept |= is_seed & keep_seeds[:, None]
+    names = pa.array([task.name for task in tasks], pa.string())
+    ends = np.cumsum(kept.sum(axis=1))
+    begin = 0
+    while begin < len(tasks):
+        before = int(ends[begin - 1]) if begin else 0
+        end = max(int(np.searchsorted(ends, before + ROWS_AT_ONCE, side="right")), begin + 1)
+        some = slice(begin, end)
+        task, row = np.nonzero(kept[some])
+        similarity = [
+            _similarity(t, users, k) for t, k in zip(tasks[some], kept[some], strict=True)
+        ]
+        rows = pa.array(row)
         yield pa.RecordBatch.from_arrays(
             [
-                pa.array([task.name] * int(kept.sum()), pa.string()),
-                batch.column("user_id").filter(pa.array(kept)),
-                pa.array(scores[kept]),
-                batch.column("tie").filter(pa.array(kept)),
-                pa.array(similarity[kept], mask=~users.has_vector[kept]),
-                pa.array(is_seed[kept]),
-                pa.array((role[kept] & TRUTH) > 0),
+                names.take(pa.array(task + begin)),
+                batch.column("user_id").take(rows),
+                pa.array(scores[some][kept[some]]),
+                batch.column("tie").take(rows),
+                pa.array(np.concatenate(similarity), mask=~users.has_vector[row]),
+                pa.array(is_seed[some][kept[some]]),
+                pa.array((roles[some][kept[some]] & TRUTH) > 0),
             ],
             ["audience", "user_id", "score", "tie", "similarity", "is_seed", "is_truth"],
         )
+        begin = end
+
+
+def _similarity(task: Task, users: Users, kept: BoolArray) -> FloatArray:
+    """Cosine of the kept users to the centre of the seeds."""
+    cosine = task.centre.cosine_of(users.vectors[kept], users.has_vector[kept])
+    return np.asarray(np.round(cosine, DECIMALS))
 
 
 def rank_batches(

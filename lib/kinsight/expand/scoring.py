@@ -15,6 +15,7 @@ from kinsight.expand.inputs import Inputs
 from kinsight.expand.roles import ELIGIBLE, SUPPRESSED
 from kinsight.expand.roster import Roster
 from kinsight.expand.sample import with_history
+from kinsight.expand.scorers.many import stack_parts
 
 
 def score_users(
@@ -35,18 +36,18 @@ def score_users(
         Task(
             name=e.audience.name,
             place=roster.names.index(e.audience.name),
-            models=e.models,
             centre=e.centre,
             threshold=-np.inf if everybody or e.audience.definition.truth else e.threshold,
             keep_seeds=e.audience.definition.keep_seeds,
         )
         for e in expansions
     ]
+    models = stack_parts([e.models for e in expansions])
     weights, width, audiences = inputs.token_weights, inputs.dimension, len(roster.names)
 
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            yield from score_batch(batch, tasks, weights, width, audiences)
+            yield from score_batch(batch, tasks, models, weights, width, audiences)
 
     admissible = F.exists("roles", lambda role: role.bitwiseAND(ELIGIBLE | SUPPRESSED) == ELIGIBLE)
     return with_history(roster.frame.where(admissible), inputs).mapInArrow(score, SCORED)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from kinsight.expand.measures import BoolArray, FloatArray, IntArray
+from kinsight.expand.measures import BoolArray, FloatArray
 from kinsight.expand.scorers.users import PARTS, Users
 
 INNER_FOLDS = 3
@@ -78,19 +78,10 @@ class CrossFit:
 
     def score(self, users: Users) -> FloatArray:
         """Scores [n], each from the model of the user's part."""
-        return self.score_parts(users.part, by_part(users))
-
-    def score_parts(self, part: IntArray, parts: Sequence[Users]) -> FloatArray:
-        """The same for users that are split already, so that many audiences share the split.
-
-        Args:
-            part: Part of each user [n].
-            parts: The users of each part, in their order.
-        """
-        scores = np.zeros(len(part))
-        for number, (model, users) in enumerate(zip(self.models, parts, strict=True)):
-            if len(users):
-                scores[part == number] = model.score(users)
+        scores = np.zeros(len(users))
+        for number, (model, own) in enumerate(zip(self.models, by_part(users), strict=True)):
+            if len(own):
+                scores[users.part == number] = model.score(own)
         return scores
 
 

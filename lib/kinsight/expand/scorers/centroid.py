@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import numpy.typing as npt
 
 from kinsight.expand.measures import BoolArray, FloatArray, auc
 from kinsight.expand.scorers.base import inner_folds, location_and_scale
@@ -34,8 +35,12 @@ class CentroidModel:
 
     def cosine(self, users: Users) -> FloatArray:
         """Greatest cosine to a centre [n]; 0, neither near nor far, for users without a vector."""
-        cosines = unit(users.vectors - self.mean) @ self.centres.T
-        return np.where(users.has_vector, cosines.max(axis=1), 0.0)
+        return self.cosine_of(users.vectors, users.has_vector)
+
+    def cosine_of(self, vectors: npt.NDArray[np.float32], has_vector: BoolArray) -> FloatArray:
+        """The same of bare vectors [n, d]."""
+        cosines = unit(vectors - self.mean) @ self.centres.T
+        return np.where(has_vector, cosines.max(axis=1), 0.0)
 
     def score(self, users: Users) -> FloatArray:
         """Standardised cosines [n]."""

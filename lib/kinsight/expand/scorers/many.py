@@ -1,0 +1,119 @@
+"""Models of many audiences applied at once: linear ones by one matrix product for all."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from kinsight.expand.measures import FloatArray
+from kinsight.expand.scorers.bag_model import BagModel
+from kinsight.expand.scorers.base import CrossFit, Model, by_part
+from kinsight.expand.scorers.blend import Blend
+from kinsight.expand.scorers.linear_model import LinearModel
+from kinsight.expand.scorers.users import PARTS, Users
+
+
+@dataclasses.dataclass(frozen=True)
+class Stack:
+    """Linear models of one kind and input side by side.
+
+    Attributes:
+        columns: Place of each model among all [models].
+        coefficients: One column a model [inputs, models].
+    """
+
+    columns: npt.NDArray[np.int64]
+    coefficients: FloatArray
+
+    @classmethod
+    def of(cls, models: Sequence[tuple[int, FloatArray]]) -> Stack:
+        """Stack coefficients with their places."""
+        columns = np.array([place for place, _ in models], dtype=np.int64)
+        return cls(columns, np.column_stack([coefficients for _, coefficients in models]))
+
+
+@dataclasses.dataclass(frozen=True)
+class ManyModels:
+    """One model an audience, those of blends apart.
+
+    Attributes:
+        starts: Where the models of each audience begin among all [audiences].
+        intercepts: What linear models add [models]; 0 for others.
+        vectors: Linear models over the vectors.
+        bags: By field, linear models over the tokens of it.
+        others: Further models, with their places.
+    """
+
+    starts: npt.NDArray[np.int64]
+    intercepts: FloatArray
+    vectors: Stack | None
+    bags: dict[str, Stack]
+    others: list[tuple[int, Model]]
+
+    @classmethod
+    def of(cls, models: Sequence[Model]) -> ManyModels:
+        """Side by side what can be; one model an audience."""
+        apart = [model.models if isinstance(model, Blend) else (model,) for model in models]
+        starts = np.cumsum([0, *map(len, apart)])[:-1]
+        vectors: list[tuple[int, FloatArray]] = []
+        bags: dict[str, list[tuple[int, FloatArray]]] = {}
+        others: list[tuple[int, Model]] = []
+        intercepts = np.zeros(sum(map(len, apart)))
+        for place, model in enumerate(model for group in apart for model in group):
+            if isinstance(model, LinearModel):
+                vectors.append((place, model.coefficients))
+                intercepts[place] = model.intercept
+            elif isinstance(model, BagModel):
+                for field, coefficients in model.coefficients.items():
+                    bags.setdefault(field, []).append((place, coefficients))
+                intercepts[place] = model.intercept
+            else:
+                others.append((place, model))
+        return cls(
+            starts,
+            intercepts,
+            Stack.of(vectors) if vectors else None,
+            {field: Stack.of(stacked) for field, stacked in bags.items()},
+            others,
+        )
+
+    def score(self, users: Users) -> FloatArray:
+        """Scores of every audience [n, audiences]: those of its model, but for the last bits."""
+        scores = np.tile(self.intercepts, (len(users), 1))
+        for field, stack in self.bags.items():
+            scores[:, stack.columns] += users.bags[field] @ stack.coefficients
+        if self.vectors is not None:
+            stack = self.vectors
+            scores[:, stack.columns] += users.vectors.astype(np.float64) @ stack.coefficients
+            scores[np.ix_(~users.has_vector, stack.columns)] = 0.0
+        for place, model in self.others:
+            scores[:, place] = model.score(users)
+        counts = np.diff(self.starts, append=len(self.intercepts))
+        if (counts == 1).all():
+            return scores
+        return np.asarray(np.add.reduceat(scores, self.starts, axis=1) / counts)
+
+
+def stack_parts(fitted: Sequence[CrossFit]) -> tuple[ManyModels, ...]:
+    """The models of many audiences, part by part of the users."""
+    return tuple(ManyModels.of([fit.models[part] for fit in fitted]) for part in range(PARTS))
+
+
+def score_many(stacked: Sequence[ManyModels], users: Users) -> FloatArray:
+    """Scores of users for many audiences, each user by the models of his part.
+
+    Args:
+        stacked: What :func:`stack_parts` made of the audiences.
+        users: The users [n].
+
+    Returns:
+        Array [n, audiences].
+    """
+    scores = np.zeros((len(users), len(stacked[0].starts)))
+    for part, (models, own) in enumerate(zip(stacked, by_part(users), strict=True)):
+        if len(own):
+            scores[users.part == part] = models.score(own)
+    return scores
