@@ -74,6 +74,8 @@ $(VENV)/.bench: $(VENV)/.installed
 bench: setup $(VENV)/.bench ## Speed beside peers and limits, in benchmarks/RESULTS.md (half an hour).
 	@$(BIN)/python -m benchmarks.sequences
 	@$(BIN)/python -m benchmarks.sequences --bot
+	@$(BIN)/python -m benchmarks.kmeans --users 100000 --clusters 100 --repeats 2
+	@$(BIN)/python -m benchmarks.expand_many --users 100000
 	@$(BIN)/python -m benchmarks.embed_transport
 	@$(BIN)/pytest -m heavy -s -k memory_does_not_grow tests/unit
 

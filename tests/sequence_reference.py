@@ -41,19 +41,10 @@ def expect(
     items: Sequence[Record],
     as_of: AsOf,
     settings: SequenceConfig,
-    tie: Mapping[str, int],
 ) -> Expected:
-    """The four tables of a date that makes its own vocabulary.
-
-    Args:
-        events: All of them.
-        items: Table items.
-        as_of: The date.
-        settings: Of the stage.
-        tie: Event id: what orders events of one user and time.
-    """
+    """The four tables of a date that makes its own vocabulary."""
     histories = {
-        user: sorted(history, key=lambda e: (e["event_time"], tie[e["event_id"]]))
+        user: sorted(history, key=_place)
         for user, history in _histories(events, as_of, settings).items()
     }
     known = _known_items(items, as_of.instant)
@@ -94,6 +85,18 @@ def _histories(
     ):
         histories[event["user_id"]].append(event)
     return {u: h[-settings.hot_user_events :] for u, h in histories.items()}
+
+
+def _place(event: Record) -> tuple[Any, ...]:
+    """What orders the events of a user: time, then what they say; unknown texts come first."""
+    words = [event[name] for name in ("item_id", "category", "brand")]
+    numbers = [event[name] for name in ("price", "quantity")]
+    return (
+        event["event_time"],
+        *((word is not None, word or "") for word in words),
+        event["event_type"],
+        *(math.inf if number is None else number for number in numbers),
+    )
 
 
 def _known_items(items: Sequence[Record], instant: dt.datetime) -> dict[str, Record]:

@@ -16,6 +16,8 @@ from kinsight.errors import IntegrityError, RefusedError
 from kinsight.runs import StageSummary
 from kinsight.sequence import job, linking
 from kinsight.sequence.job import run_sequence
+from kinsight.sequence.vocabulary import read_vocabulary
+from kinsight.spark import ARROW_ROWS, arrow_batches
 from kinsight.workspace import Workspace
 from tests.comparison import assert_same_tables, rows_of
 from tests.conftest import open_test_workspace
@@ -143,12 +145,7 @@ def published(
     """A random shop, sequenced once, with what the reference expects."""
     workspace = planted(spark, tmp_path_factory.mktemp("random") / "warehouse", *shop)
     summary = sequence(workspace)
-    ids = [(e["event_id"], e["source_file_id"]) for e in shop[0]]
-    hashed = spark.createDataFrame(ids, "event_id STRING, source_file_id STRING").select(
-        "event_id", F.xxhash64("event_id", "source_file_id")
-    )
-    tie = {row[0]: row[1] for row in hashed.collect()}
-    expected = expect(*shop, workspace.as_of(DATE), workspace.config.sequence, tie)
+    expected = expect(*shop, workspace.as_of(DATE), workspace.config.sequence)
     return workspace, summary, expected
 
 
@@ -343,6 +340,21 @@ def test_a_cap_between_two_rows_of_one_id_from_two_files_keeps_one(
     summary = sequence(workspace)
     assert summary.counts["events_cut_by_cap"] == 5
     assert read(workspace, "user_features")["twice",]["events"] == 11
+
+
+def test_a_vocabulary_that_is_gone_is_an_error_and_not_all_unknown(
+    published: tuple[Workspace, StageSummary, Expected],
+) -> None:
+    table = published[0].tables.read("vocabularies")
+    with pytest.raises(IntegrityError, match="not in table vocabularies"):
+        read_vocabulary(table, "v2024-03-15-lost")
+
+
+def test_batches_of_events_leave_the_sessions_setting_as_it_was(spark: SparkSession) -> None:
+    before = spark.conf.get(ARROW_ROWS)
+    with arrow_batches(spark, 77):
+        assert spark.conf.get(ARROW_ROWS) == "77"
+    assert spark.conf.get(ARROW_ROWS) == before
 
 
 def test_a_shop_of_one_user_and_one_item_without_category_brand_or_price(

@@ -58,11 +58,8 @@ def narrow_events(numbered: DataFrame, types: Sequence[str], tasks: int) -> Data
     places = spark.createDataFrame(list(enumerate(types)), "type INT, event_type STRING")
     slim = numbered.join(F.broadcast(places), "event_type").select(
         "user_id",
-        # Made event ids are unique within a file only: the same row of two files has one id.
-        F.xxhash64("event_id", "source_file_id").alias("tie"),
         F.unix_micros("event_time").alias("micros"),
-        "product",
-        "type",
+        (F.col("product").cast("bigint") * len(types) + F.col("type")).alias("kind"),
         "price",
         "quantity",
         F.xxhash64("session_id").alias("session"),
@@ -75,9 +72,14 @@ def event_types(window: DataFrame) -> list[str]:
     return sorted(row[0] for row in window.select("event_type").distinct().collect())
 
 
-def to_histories(narrow: DataFrame) -> DataFrame:
-    """One row a user with arrays of all events, oldest first; see ``HISTORY_SCHEMA``."""
-    return narrow.mapInArrow(histories_as_rows, HISTORY_SCHEMA)
+def to_histories(narrow: DataFrame, types: int) -> DataFrame:
+    """One row a user with arrays of all events, oldest first; see ``HISTORY_SCHEMA``.
+
+    Args:
+        narrow: See :func:`narrow_events`.
+        types: Number of event types.
+    """
+    return narrow.mapInArrow(functools.partial(histories_as_rows, types=types), HISTORY_SCHEMA)
 
 
 def to_user_rows(events: DataFrame, lookups: Lookups, settings: RowSettings) -> DataFrame:
@@ -121,7 +123,8 @@ def _with_lookups(
 ) -> DataFrame:
     """Rows of users; the lookups go to each machine once."""
     shared = events.sparkSession.sparkContext.broadcast(lookups)
-    read = gather if "tie" in events.columns else read_rows
+    are_events = "kind" in events.columns
+    read = functools.partial(gather, types=len(lookups.types)) if are_events else read_rows
     return events.mapInArrow(functools.partial(_rows_of_task, read, rows, shared, settings), schema)
 
 

@@ -134,7 +134,7 @@ def run_sequence(
         if vocabulary is None:
             # Read several times: for the vocabulary, and for what it encodes.
             with arrow_batches(run.tables.spark, EVENTS_A_BATCH):
-                histories = keep(to_histories(gathered.events))
+                histories = keep(to_histories(gathered.events, len(gathered.lookups.types)))
             gathered = dataclasses.replace(gathered, events=histories)
             vocabulary = _make_vocabulary(run, as_of, settings, gathered, keep)
         run.producer = {"vocabulary_version": [vocabulary.version]}

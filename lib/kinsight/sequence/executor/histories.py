@@ -26,8 +26,9 @@ LISTS = {
 """What is kept of an event: microseconds since 1970 UTC, numbers of its product and type, price and
 quantity (NaN where unknown), a hash of its session."""
 
-EVENT_COLUMNS = ("user_id", "tie", *LISTS)
-"""What a task is given of each event; ``tie`` (a hash of its id) orders events of equal time."""
+EVENT_COLUMNS = ("user_id", "micros", "kind", "price", "quantity", "session")
+"""What a task is given of each event; ``kind`` is product x types + type. Spark hands each value
+of each row to Python one by one, so every column less counts."""
 
 HISTORY_SCHEMA = "user_id STRING, " + ", ".join(
     f"{name} ARRAY<{kind}>"
@@ -104,14 +105,15 @@ class Histories:
         return pa.RecordBatch.from_arrays([self.users, *lists], names=["user_id", *LISTS])
 
 
-def gather(batches: Iterable[pa.RecordBatch]) -> Iterator[Histories]:
+def gather(batches: Iterable[pa.RecordBatch], types: int) -> Iterator[Histories]:
     """The events of a task by user and in order; all that a user has must be in the task.
 
-    Events of equal time have no order of their own: the hash of their id gives one that does not
-    depend on how the input was split, and then what they say.
+    Events of equal time have no order of their own: what they say gives one, so that it does not
+    depend on how the input was split.
 
     Args:
         batches: Columns :data:`EVENT_COLUMNS` in any order of rows.
+        types: Number of event types.
     """
     parts = list(batches)
     if not sum(part.num_rows for part in parts):
@@ -124,10 +126,12 @@ def gather(batches: Iterable[pa.RecordBatch]) -> Iterator[Histories]:
     rank[ranked] = np.arange(len(ranked))
     user = rank[coded.indices.to_numpy()]
     columns = {
-        name: _numbers(events[name], kind) for name, kind in (("tie", pa.int64()), *LISTS.items())
+        name: _numbers(events[name], LISTS.get(name, pa.int64())) for name in EVENT_COLUMNS[1:]
     }
     order = _in_order(user, columns)
-    del columns["tie"]
+    kind = columns.pop("kind")
+    columns["product"] = (kind // types).astype(np.int32)
+    columns["type"] = (kind % types).astype(np.int32)
     offsets = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=len(ranked)))])
     found = {name: values[order] for name, values in columns.items()}
     yield from Histories(coded.dictionary.take(pa.array(ranked)), offsets, **found).chunks()
@@ -144,9 +148,9 @@ def read_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[Histories]:
         yield from Histories(batch["user_id"], starts - starts[0], **columns).chunks()
 
 
-def histories_as_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def histories_as_rows(batches: Iterable[pa.RecordBatch], types: int) -> Iterator[pa.RecordBatch]:
     """Events of a task to one row a user, see :func:`gather`."""
-    return (part.as_rows() for part in gather(batches))
+    return (part.as_rows() for part in gather(batches, types))
 
 
 def _numbers(values: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> npt.NDArray[Any]:
@@ -160,7 +164,7 @@ def _numbers(values: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> npt.NDArr
 
 
 def _in_order(user: Ints, columns: Columns) -> Ints:
-    """The order by user, time, hash of the id, and then content."""
+    """The order by user, time, and then content."""
     micros = columns["micros"].astype(np.int64)
     first = int(micros.min())
     bits = int(micros.max() - first).bit_length()
@@ -180,5 +184,5 @@ def _in_order(user: Ints, columns: Columns) -> Ints:
 
 def _content(columns: Columns, places: Ints | slice) -> list[npt.NDArray[Any]]:
     """Keys that order events of equal user and time, the last one first."""
-    names = ("quantity", "price", "session", "type", "product", "tie")
+    names = ("session", "quantity", "price", "kind")
     return [columns[name][places] for name in names]
