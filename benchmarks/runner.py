@@ -132,17 +132,18 @@ class Comparison:
             unit: What they are, such as ``events``.
         """
         more = [f"{unit}/s"] if units else []
-        columns = ["", "who", "median s", *more, f"time, {base} = 1 (range)", "peak PSS MiB"]
+        columns = ["", "who", "median s", *more, f"time, {base} = 1 (range)", "added PSS MiB"]
         rows = []
         for name, m in self.contenders.items():
             ratios = self.ratios(name, base)
             rate = [f"{units / m.median:,.0f}"] if units else []
             spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-            rows.append([name, m.role, f"{m.median:.2f}", *rate, spread, f"{m.peak_mib:,.0f}"])
+            rows.append([name, m.role, f"{m.median:.2f}", *rate, spread, f"{m.added_mib:,.0f}"])
         reference = statistics.median(self.reference_seconds)
         note = (
             f"{len(self.reference_seconds)} rounds in turn; a fixed piece of numpy work took "
-            f"{reference:.2f} s (median) in the same run."
+            f"{reference:.2f} s (median) in the same run. Added: most memory of the process tree "
+            "during a run beyond what stood there when it began; a warm JVM stands there already."
         )
         return f"{table(columns, rows)}\n\n{note}"
 

@@ -30,7 +30,6 @@ from pyspark.sql import functions as F
 from benchmarks.runner import Contender, Goal, compare, report
 from kinsight.config import SparkConfig
 from kinsight.progress import Progress
-from kinsight.sequence.encoding import bare_lookups
 from kinsight.sequence.executor.lookups import FIRST_INDEX, Lookups
 from kinsight.sequence.executor.rows import RowSettings
 from kinsight.sequence.gather import EVENTS_A_BATCH, narrow_events, tasks_for, to_sequences
@@ -88,14 +87,13 @@ class Files:
         product = np.arange(size, dtype=np.int32)
         category = np.concatenate([[0], self.catalogue.category]).astype(np.int32)
         brand = np.concatenate([[0], self.catalogue.brand]).astype(np.int32)
-        bare = bare_lookups(np.stack([product, product, product]), sorted(TYPES), 1)
         index = np.stack([product + 1, brand + FIRST_INDEX, category + FIRST_INDEX])
         index[:, 0] = 1
         return Lookups(
-            bare.fields,
-            bare.code,
+            ("item", "brand", "category_1"),
+            np.stack([product, product, product]),
+            tuple(sorted(TYPES)),
             index.astype(np.int32),
-            bare.types,
             np.arange(FIRST_INDEX, FIRST_INDEX + len(TYPES), dtype=np.int32),
             EDGES,
             category=2,
@@ -303,7 +301,8 @@ def main() -> None:
             # Events of equal time at the cut: which of them are kept is not the same for all.
             if abs(value - first[key]) > (0 if "seconds" in key else 1e-5 * first[key])
         }
-        print(different or "all wrote the same")
+        if different:
+            raise SystemExit(f"not all wrote the same: {different}")
         names = set(comparison.contenders)
         goals = []
         if {"Kinsight", "DuckDB, ordered lists"} <= names and not arguments.bot:

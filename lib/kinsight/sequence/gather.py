@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
+from pyspark import Broadcast
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -33,11 +35,12 @@ EVENTS_A_TASK = 500_000
 """Events that a task holds at most, about: 100 MB of Python memory with what is made of them."""
 
 EVENTS_A_BATCH = 10_000
-"""Events sent to Python at once: narrow rows, so more than of whole histories."""
+"""Events sent to Python at once: narrow rows, so more than of whole histories. Histories that a
+new vocabulary was made of come in such batches too; a task holds no more of them than events."""
 
 Parts = Iterable[Histories]
 MakeRows = Callable[[Parts, Lookups, RowSettings], Iterator[pa.RecordBatch]]
-MakeCounts = Callable[[Parts], Iterator[pa.RecordBatch]]
+MakeCounts = Callable[[Parts, Any], Iterator[pa.RecordBatch]]
 Batches = Iterable[pa.RecordBatch]
 
 
@@ -82,58 +85,60 @@ def to_histories(narrow: DataFrame, types: int) -> DataFrame:
     return narrow.mapInArrow(functools.partial(histories_as_rows, types=types), HISTORY_SCHEMA)
 
 
-def to_user_rows(events: DataFrame, lookups: Lookups, settings: RowSettings) -> DataFrame:
+def to_user_rows(
+    events: DataFrame, lookups: Lookups, settings: RowSettings, *, are_histories: bool
+) -> DataFrame:
     """One row a user with all that the stage publishes of it.
 
     Args:
         events: From :func:`narrow_events` or :func:`to_histories`.
         lookups: What products and types are.
         settings: The date.
+        are_histories: Whether `events` are from :func:`to_histories`.
     """
+    types = None if are_histories else len(lookups.types)
     schema = ", ".join((SEQUENCE_SCHEMA, BAG_SCHEMA, FEATURE_SCHEMA, COUNTED_SCHEMA))
-    return _with_lookups(events, user_rows, lookups, settings, f"user_id STRING, {schema}")
+    shared = events.sparkSession.sparkContext.broadcast(lookups)
+    make = functools.partial(_rows_of_task, types, user_rows, shared, settings)
+    return events.mapInArrow(make, f"user_id STRING, {schema}")
 
 
-def to_sequences(events: DataFrame, lookups: Lookups, settings: RowSettings) -> DataFrame:
+def to_sequences(narrow: DataFrame, lookups: Lookups, settings: RowSettings) -> DataFrame:
     """One row a user with the arrays of its sequence alone; see :func:`to_user_rows`."""
-    schema = f"user_id STRING, {SEQUENCE_SCHEMA}"
-    return _with_lookups(events, sequence_rows, lookups, settings, schema)
+    shared = narrow.sparkSession.sparkContext.broadcast(lookups)
+    make = functools.partial(_rows_of_task, len(lookups.types), sequence_rows, shared, settings)
+    return narrow.mapInArrow(make, f"user_id STRING, {SEQUENCE_SCHEMA}")
 
 
-def to_counts(histories: DataFrame, count: MakeCounts) -> DataFrame:
+def to_counts(histories: DataFrame, count: MakeCounts, more: object) -> DataFrame:
     """Counts over all users: kind, field, code, price, users, events.
 
     Args:
         histories: See :func:`to_histories`.
-        count: Rows of ``COUNT_SCHEMA`` from the users of a task.
+        count: Rows of ``COUNT_SCHEMA`` from the users of a task and `more`.
+        more: What it needs; sent to each worker once.
     """
-
-    def of_task(batches: Batches) -> Iterator[pa.RecordBatch]:
-        return count(read_rows(batches))
-
+    shared = histories.sparkSession.sparkContext.broadcast(more)
     return (
-        histories.mapInArrow(of_task, COUNT_SCHEMA)
+        histories.mapInArrow(functools.partial(_counts_of_task, count, shared), COUNT_SCHEMA)
         .groupBy("kind", "field", "code", "price")
         .agg(F.sum("users").alias("users"), F.sum("events").alias("events"))
     )
 
 
-def _with_lookups(
-    events: DataFrame, rows: MakeRows, lookups: Lookups, settings: RowSettings, schema: str
-) -> DataFrame:
-    """Rows of users; the lookups go to each machine once."""
-    shared = events.sparkSession.sparkContext.broadcast(lookups)
-    are_events = "kind" in events.columns
-    read = functools.partial(gather, types=len(lookups.types)) if are_events else read_rows
-    return events.mapInArrow(functools.partial(_rows_of_task, read, rows, shared, settings), schema)
-
-
 def _rows_of_task(
-    read: Callable[[Batches], Iterator[Histories]],
+    types: int | None,
     rows: MakeRows,
-    shared: object,
+    shared: Broadcast[Lookups],
     settings: RowSettings,
     batches: Batches,
 ) -> Iterator[pa.RecordBatch]:
-    lookups: Lookups = shared.value  # type: ignore[attr-defined]  # a Spark broadcast
-    return rows(read(batches), lookups, settings)
+    """Rows of users from events of so many types, or from histories where `types` is None."""
+    parts = read_rows(batches) if types is None else gather(batches, types)
+    return rows(parts, shared.value, settings)
+
+
+def _counts_of_task(
+    count: MakeCounts, shared: Broadcast[object], batches: Batches
+) -> Iterator[pa.RecordBatch]:
+    return count(read_rows(batches), shared.value)

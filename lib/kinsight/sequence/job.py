@@ -14,8 +14,8 @@ from kinsight.dates import AsOf
 from kinsight.errors import IntegrityError
 from kinsight.identities import links_known_at, spans_of
 from kinsight.runs import StageRun, StageSummary
-from kinsight.sequence.encoding import bare_lookups, lookups_with, read_codes
-from kinsight.sequence.executor.lookups import Lookups
+from kinsight.sequence.encoding import lookups_with, read_products
+from kinsight.sequence.executor.lookups import Products
 from kinsight.sequence.executor.rows import SEQUENCE_COLUMNS, RowSettings
 from kinsight.sequence.features import user_features
 from kinsight.sequence.gather import (
@@ -85,17 +85,19 @@ class _Gathered:
         events: See :func:`kinsight.sequence.gather.narrow_events`; rows of
             :func:`kinsight.sequence.gather.to_histories` where a vocabulary was made of them.
         coded: See :func:`kinsight.sequence.products.product_tokens`.
-        lookups: Codes of products and types, without a vocabulary.
+        products: Their codes, and the event types.
+        are_histories: Whether ``events`` are rows of users already.
     """
 
     events: DataFrame
     coded: DataFrame
-    lookups: Lookups
+    products: Products
+    are_histories: bool = False
 
     @property
     def levels(self) -> int:
         """Category levels."""
-        return len(self.lookups.fields) - 2
+        return self.products.levels
 
 
 def run_sequence(
@@ -134,8 +136,8 @@ def run_sequence(
         if vocabulary is None:
             # Read several times: for the vocabulary, and for what it encodes.
             with arrow_batches(run.tables.spark, EVENTS_A_BATCH):
-                histories = keep(to_histories(gathered.events, len(gathered.lookups.types)))
-            gathered = dataclasses.replace(gathered, events=histories)
+                histories = keep(to_histories(gathered.events, len(gathered.products.types)))
+            gathered = dataclasses.replace(gathered, events=histories, are_histories=True)
             vocabulary = _make_vocabulary(run, as_of, settings, gathered, keep)
         run.producer = {"vocabulary_version": [vocabulary.version]}
         _write_outputs(run, as_of, settings, window, gathered, vocabulary, keep)
@@ -245,13 +247,13 @@ def _gather(
         levels = max(depth, vocabulary_levels)
         coded = keep(product_tokens(products, levels))
         types = event_types(window.events)
-        lookups = bare_lookups(read_codes(coded, number, levels), types, levels)
+        codes = read_products(coded, number, levels, types)
     run.counts["products"] = number
     shipped = F.broadcast(products) if number <= BROADCAST_PRODUCTS else products
     least = int(run.tables.spark.conf.get("spark.sql.shuffle.partitions") or 8)
     events = window.counts.events - window.counts.events_cut
     numbered = with_product(window.events, shipped)
-    return _Gathered(narrow_events(numbered, types, tasks_for(events, least)), coded, lookups)
+    return _Gathered(narrow_events(numbered, types, tasks_for(events, least)), coded, codes)
 
 
 def _make_vocabulary(
@@ -260,7 +262,7 @@ def _make_vocabulary(
     """Make this window's vocabulary; one of the same content is left as it is."""
     with run.step("making the vocabulary"):
         rows = keep(
-            vocabulary_rows(gathered.events, gathered.lookups, gathered.coded, settings, keep)
+            vocabulary_rows(gathered.events, gathered.products, gathered.coded, settings, keep)
         )
         version = version_name(rows, as_of)
         there = run.tables.read("vocabularies").where(F.col("vocabulary_version") == version)
@@ -285,7 +287,7 @@ def _write_outputs(
 ) -> None:
     """Write the three tables of users and check that each holds every user of the window."""
     level = min(settings.category_level or vocabulary.levels, vocabulary.levels)
-    lookups = lookups_with(gathered.lookups, gathered.coded, vocabulary, level)
+    lookups = lookups_with(gathered.products, gathered.coded, vocabulary, level)
     of_features = min(settings.category_level or gathered.levels, gathered.levels)
     root = field_number("category_1") if gathered.levels else None
     rows = RowSettings(
@@ -296,7 +298,9 @@ def _write_outputs(
         root=root,
     )
     with arrow_batches(run.tables.spark, EVENTS_A_BATCH):
-        users = keep(to_user_rows(gathered.events, lookups, rows))
+        users = keep(
+            to_user_rows(gathered.events, lookups, rows, are_histories=gathered.are_histories)
+        )
     with run.step("gathering each user's events"):
         _count_events(run, settings, window, users, level)
     key: dict[str, KeyValue] = {"as_of": as_of.date, "vocabulary_version": vocabulary.version}

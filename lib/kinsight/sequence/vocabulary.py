@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 
 from pyspark.sql import Column, DataFrame, Window
@@ -13,7 +12,7 @@ from kinsight.config import SequenceConfig
 from kinsight.dates import AsOf
 from kinsight.errors import IntegrityError
 from kinsight.sequence.executor.counts import count_price_buckets, count_tokens
-from kinsight.sequence.executor.lookups import FIRST_INDEX, Lookups
+from kinsight.sequence.executor.lookups import FIRST_INDEX, Products
 from kinsight.sequence.gather import to_counts
 from kinsight.sequence.prices import price_edges
 from kinsight.sequence.products import tokens_of
@@ -62,7 +61,7 @@ def read_vocabulary(table: DataFrame, version: str) -> Vocabulary:
 
 def vocabulary_rows(
     histories: DataFrame,
-    lookups: Lookups,
+    products: Products,
     coded: DataFrame,
     settings: SequenceConfig,
     keep: Callable[[DataFrame], DataFrame],
@@ -75,14 +74,14 @@ def vocabulary_rows(
 
     Args:
         histories: See :func:`kinsight.sequence.gather.to_histories`.
-        lookups: Without a vocabulary.
+        products: Codes of products, and the types.
         coded: See :func:`kinsight.sequence.products.product_tokens`.
         settings: Sizes of the vocabulary.
         keep: Persists a frame for the run.
     """
-    counts = keep(to_counts(histories, functools.partial(count_tokens, lookups=lookups)))
-    ranked = _product_tokens(counts, coded, lookups.fields).unionByName(
-        _event_types(counts, lookups.types)
+    counts = keep(to_counts(histories, count_tokens, products))
+    ranked = _product_tokens(counts, coded, products.fields).unionByName(
+        _event_types(counts, products.types)
     )
     most_users_first = Window.partitionBy("field").orderBy(F.desc("users"), "token")
     is_type = F.col("field") == "event_type"
@@ -148,10 +147,9 @@ def _event_types(counts: DataFrame, types: Sequence[str]) -> DataFrame:
 
 def _prices(histories: DataFrame, edges: Sequence[float]) -> DataFrame:
     """One row a price bucket."""
-    count = functools.partial(count_price_buckets, edges=tuple(edges))
     upper_edges = F.array(*(F.lit(edge) for edge in edges)).cast("array<double>")
     number = F.col("code") - FIRST_INDEX + 1
-    return to_counts(histories, count).select(
+    return to_counts(histories, count_price_buckets, tuple(edges)).select(
         F.lit("price").alias("field"),
         number.cast("string").alias("token"),
         number.cast("string").alias("label"),

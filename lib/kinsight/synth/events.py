@@ -146,7 +146,7 @@ def user_events(options: SynthOptions, catalogue: Catalogue, number: Ints) -> pa
     redeems = buys & (size > basket + 1) & of_visit.happens("redeem", REDEMPTIONS)
     kind[redeems[visit] & (left == basket[visit])] = REDEEM
 
-    item = _items(catalogue, people, user, archetype[visit], draws, step)
+    item = _items(options.seed, catalogue, people, user, archetype[visit], draws, step)
     # What is bought was looked at in the same visit.
     source = np.where(
         bought, np.maximum(np.arange(total) - basket[visit], first[visit]), np.arange(total)
@@ -279,12 +279,15 @@ def _visits(
         day < people.drift_day[visit_user], people.before[visit_user], people.archetype[visit_user]
     )
 
-    # Weekdays: the wanted kind of day within the same week, where it lies within the period.
+    # Weekdays: the wanted kind of day within the same week, where it lies within the period and on
+    # the same side of a change of tastes.
     weekday = (day + options.start.weekday()) % 7
     weekend = of_visit.happens("weekend", archetype_table("weekend")[archetype])
     wanted = np.where(weekend, 5 + of_visit.below("which", 2), of_visit.below("which", 5))
     moved = day + wanted - weekday
-    day = np.where((moved >= 0) & (moved < options.days), moved, day)
+    drift = people.drift_day[visit_user]
+    fits = (moved >= 0) & (moved < options.days) & ((moved < drift) == (day < drift))
+    day = np.where(fits, moved, day)
 
     peak = archetype_table("peak_hour")[archetype]
     strays = of_visit.happens("strays", 0.2)
@@ -296,7 +299,13 @@ def _visits(
 
 
 def _items(
-    catalogue: Catalogue, people: People, user: Ints, archetype: Ints, draws: Draws, step: Ints
+    seed: int,
+    catalogue: Catalogue,
+    people: People,
+    user: Ints,
+    archetype: Ints,
+    draws: Draws,
+    step: Ints,
 ) -> Ints:
     """What each step of a walk is about, [events]."""
     route = draws.uniform("route")
@@ -304,7 +313,7 @@ def _items(
     by_taste = department * CATEGORIES_A_DEPARTMENT + draws.below(
         "category", CATEGORIES_A_DEPARTMENT
     )
-    own = Draws(0, people.number)
+    own = Draws(seed, people.number)
     habits = np.stack([own.below(f"habit {n}", catalogue.categories) for n in range(2)], axis=1)
     by_habit = habits[user, draws.below("habit", 2)]
     by_chance = draws.choice("any", catalogue.popularity)

@@ -31,10 +31,10 @@ from kinsight.synth.events import (
 from kinsight.synth.options import SynthOptions
 from kinsight.synth.world import ARCHETYPES, Catalogue, item_rows
 
-BATCH_USERS = 10_000
-"""Users made at once: some 170,000 events, 40 MB."""
 BATCH_EVENTS = 200_000
-"""Events of a bot made at once."""
+"""Events made at once, about: 40 MB."""
+BATCH_USERS = 10_000
+"""Rows of users made at once at most."""
 TASKS = 64
 ITEMS_A_TASK = 500_000
 MOST_USERS_A_TASK = 200_000
@@ -56,7 +56,7 @@ class SynthShop:
         config: Configuration for the stages.
         events: Rows of events, faults included.
         users: Users that are no bots.
-        seeds: Ids in the seed list; as many more are in its hidden truth.
+        seeds: Ids in the seed list.
     """
 
     config: Path
@@ -111,7 +111,8 @@ def write_shop(
         bots = spark.createDataFrame(truth_of_bots(options).to_pandas(), truth.schema)
         truth.unionByName(bots).write.format("delta").save((folder / "truth").as_uri())
     with progress.step("counting", spark):
-        written = spark.read.format(options.format).load((source / "events").as_uri()).count()
+        reader = spark.read.format(options.format).schema("event_id STRING")
+        written = reader.option("header", "true").load((source / "events").as_uri()).count()
     seeds = _write_audience(folder, options)
     return SynthShop(_write_config(folder, options), written, options.users, seeds)
 
@@ -139,7 +140,8 @@ def _a_task(options: SynthOptions) -> int:
 
 def _event_rows(options: SynthOptions, bot: int, begin: int, end: int) -> Iterator[pa.Table]:
     catalogue = _catalogue(options.items, options.seed)
-    step = BATCH_USERS if bot < 0 else BATCH_EVENTS
+    mean = options.expected_events / options.users
+    step = max(1, min(BATCH_USERS, int(BATCH_EVENTS / mean))) if bot < 0 else BATCH_EVENTS
     for first in range(begin, end, step):
         last = min(first + step, end)
         if bot < 0:

@@ -21,13 +21,13 @@ class SynthOptions(Settings):
     items: int = Field(20_000, ge=1_000, le=10_000_000)
     days: int = Field(180, ge=7, le=3_650, description="Days of history before the date.")
     as_of: dt.date = Field(dt.date(2024, 7, 1), description="The first day without events.")
-    seed: int = Field(1, ge=0)
+    seed: int = Field(1, ge=0, lt=2**63)
     median_events: float = Field(6, gt=0, le=500, description="Of a user's history.")
     spread: float = Field(1.45, ge=0, le=3, description="Of the logarithm of a history's events.")
     most_events: int = Field(500, ge=1, le=100_000)
     drift: float = Field(0.1, ge=0, le=1, description="Share of users whose tastes change.")
     nights: int = Field(0, ge=0, description="Last days that come in folders of their own.")
-    bots: int = Field(0, ge=0, le=1_000)
+    bots: int = Field(0, ge=0, le=100)
     bot_share: float = Field(0.1, gt=0, lt=0.9, description="Of all events, by all bots together.")
     late: float = Field(0, ge=0, lt=1, description="Share of a night's events that come later.")
     duplicates: float = Field(0, ge=0, lt=1, description="Share of events that come twice.")
@@ -38,6 +38,8 @@ class SynthOptions(Settings):
     def _consistent(self) -> Self:
         if self.nights >= self.days:
             raise ValueError("`nights` must be fewer than `days`")
+        if self.bots and not self.bot_events:
+            raise ValueError("so few users leave no event for each of so many bots")
         if self.late and not self.nights:
             raise ValueError("late events need `nights`: they come in a later night's folder")
         return self

@@ -40,7 +40,8 @@ def local_times(micros: Ints, timezone: str) -> LocalTimes:
 
     Args:
         micros: Microseconds since 1970 UTC, [events].
-        timezone: The shop's zone. Clocks change at full quarters of an hour.
+        timezone: The shop's zone. Clocks that change within a quarter of an hour (St John's until
+            2011, at one minute past midnight) are read as if they changed at its end.
     """
     seconds = np.floor_divide(micros, 1_000_000)
     quarter = np.floor_divide(seconds, QUARTER_HOUR)

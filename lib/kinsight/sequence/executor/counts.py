@@ -13,7 +13,7 @@ from kinsight.sequence.executor.histories import Floats, Histories, Ints
 from kinsight.sequence.executor.lookups import (
     FIRST_INDEX,
     NO_TOKEN,
-    Lookups,
+    Products,
     price_indices,
 )
 
@@ -71,19 +71,19 @@ def count_products(histories: Histories, odd_day: npt.NDArray[np.bool_]) -> Toke
     return count_pairs(histories.user, product, once, odd_day.astype(np.int64))
 
 
-def count_field(products: TokenCounts, lookups: Lookups, field: int) -> TokenCounts:
+def count_field(by_product: TokenCounts, products: Products, field: int) -> TokenCounts:
     """Each user's events with each token of a field, from those with each product."""
-    code = lookups.code[field][products.code].astype(np.int64)
-    return count_pairs(products.user, code, products.events, products.odd)
+    code = products.code[field][by_product.code].astype(np.int64)
+    return count_pairs(by_product.user, code, by_product.events, by_product.odd)
 
 
-def count_tokens(parts: Iterable[Histories], lookups: Lookups) -> Iterator[pa.RecordBatch]:
+def count_tokens(parts: Iterable[Histories], products: Products) -> Iterator[pa.RecordBatch]:
     """What a vocabulary is made of: rows of :data:`COUNT_SCHEMA`, several for one token."""
     for histories in parts:
-        products = count_products(histories, np.zeros(len(histories.micros), bool))
+        by_product = count_products(histories, np.zeros(len(histories.micros), bool))
         rows = []
-        for field in range(len(lookups.fields)):
-            counts = count_field(products, lookups, field)
+        for field in range(len(products.fields)):
+            counts = count_field(by_product, products, field)
             has_token = counts.code != NO_TOKEN
             rows.append(
                 ("token", field, *_by_code(counts.code[has_token], counts.events[has_token]))

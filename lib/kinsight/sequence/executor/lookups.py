@@ -21,26 +21,40 @@ Codes = npt.NDArray[np.int32]
 
 
 @dataclasses.dataclass(frozen=True)
-class Lookups:
-    """The tokens of products and types, and their indices in a vocabulary.
+class Products:
+    """The tokens of products, and the names of event types.
 
     Attributes:
         fields: Names of the product fields.
         code: Code of each product in each field, [fields, products + 1]; ``NO_TOKEN`` where it
             has none. A code is the least product with that token.
+        types: Names of the event types, ascending.
+    """
+
+    fields: tuple[str, ...]
+    code: Codes
+    types: tuple[str, ...]
+
+    @property
+    def levels(self) -> int:
+        """Category levels: all fields but item and brand."""
+        return len(self.fields) - 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Lookups(Products):
+    """The same with their indices in a vocabulary.
+
+    Attributes:
         index: Index of each code in each field, [fields, products + 1]; ``UNKNOWN`` where the
             vocabulary does not hold it.
-        types: Names of the event types, ascending.
         type_index: Index of each type, [types].
         price_edges: Ascending inclusive upper edges of all price buckets but the last; None:
             no buckets.
         category: Place of the field that sequences hold as category; None: there is none.
     """
 
-    fields: tuple[str, ...]
-    code: Codes
     index: Codes
-    types: tuple[str, ...]
     type_index: Codes
     price_edges: tuple[float, ...] | None
     category: int | None

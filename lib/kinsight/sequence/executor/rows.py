@@ -172,9 +172,10 @@ def _features(
     """The readable numbers, but for the shares of root categories."""
     users, user = len(histories), histories.user
     starts, total = histories.offsets[:-1], histories.length
-    types = np.array(lookups.types)
-    kind = types[histories.type] if len(types) else np.zeros(0, "U1")
-    bought, returned = kind == "purchase", kind == "return"
+    bought, returned = (
+        np.array([kind == name for kind in lookups.types])[histories.type]
+        for name in ("purchase", "return")
+    )
     price, quantity = np.nan_to_num(histories.price), histories.quantity
     amount = price * np.where(np.isnan(quantity), 1.0, quantity)
     signed = np.where(bought, amount, np.where(returned, -amount, 0.0))
