@@ -75,7 +75,7 @@ bench: setup $(VENV)/.bench ## Speed beside peers and limits, in benchmarks/RESU
 	@$(BIN)/python -m benchmarks.sequences
 	@$(BIN)/python -m benchmarks.sequences --bot
 	@$(BIN)/python -m benchmarks.kmeans --users 100000 --clusters 100 --repeats 2
-	@$(BIN)/python -m benchmarks.expand_many --users 100000
+	@$(BIN)/python -m benchmarks.expand_many --users 60000
 	@$(BIN)/python -m benchmarks.embed_transport
 	@$(BIN)/pytest -m heavy -s -k memory_does_not_grow tests/unit
 
