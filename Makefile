@@ -73,7 +73,8 @@ $(VENV)/.bench: $(VENV)/.installed
 
 bench: setup $(VENV)/.bench ## Speed beside peers and limits, in benchmarks/RESULTS.md (half an hour).
 	@$(BIN)/python -m benchmarks.sequences
-	@$(BIN)/python -m benchmarks.sequences --bot
+	@$(BIN)/python -m benchmarks.sequences --bot --driver-memory 8g --repeats 2 \
+	  --only Kinsight "lifestream's recipe"
 	@$(BIN)/python -m benchmarks.kmeans --users 100000 --clusters 100 --repeats 2
 	@$(BIN)/python -m benchmarks.expand_many --users 60000
 	@$(BIN)/python -m benchmarks.embed_transport

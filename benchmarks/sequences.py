@@ -268,11 +268,13 @@ def main() -> None:
     parser.add_argument("--mean-events", type=float, default=50, help="of a user, about")
     parser.add_argument("--bot", action="store_true", help="one user with a tenth of all events")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--driver-memory", default="2g", help="lifestream's needs more with a bot")
     parser.add_argument("--only", nargs="*", help="names of contenders")
     arguments = parser.parse_args()
     spark = build_session(
         SparkConfig(
-            master="local[2]", conf={"spark.driver.memory": "2g", "spark.ui.enabled": "false"}
+            master="local[2]",
+            conf={"spark.driver.memory": arguments.driver_memory, "spark.ui.enabled": "false"},
         )
     )
     with tempfile.TemporaryDirectory() as place:
@@ -335,7 +337,8 @@ def main() -> None:
             "sequences_with_bot" if arguments.bot else "sequences",
             f"Event files to sequences{bot}",
             f"{shop.events:,} events of {shop.users:,} users{bot}; Parquet to Parquet, the latest "
-            f"{LATEST} events of each, 2 cores, 2 GB for Spark's driver and for DuckDB.",
+            f"{LATEST} events of each, 2 cores, {arguments.driver_memory} for Spark's driver, "
+            f"{MEMORY} for DuckDB.",
             comparison,
             "Kinsight",
             goals,
