@@ -69,4 +69,5 @@ def test_a_kernel_runs_them(healthy: Path, name: str) -> None:
     environment = os.environ | {"KINSIGHT_CONFIG": str(healthy)}
     NotebookClient(book, timeout=600).execute(env=environment)
     outputs = [o for c in book.cells if c.cell_type == "code" for o in c.outputs]
-    assert any("application/vnd.vega" in str(o.get("data", {}).keys()) for o in outputs)
+    # Altair's renderer: HTML that embeds the chart, or the chart's own type.
+    assert any("vega" in str(o.get("data", {})) for o in outputs)
