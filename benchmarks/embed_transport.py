@@ -2,18 +2,15 @@
 
     python -m benchmarks.embed_transport --users 20000 --repeats 5
 
-All forms encode the same synthetic table with the same numeric core, in turn (A B C, B C A, …), so
-that a busy machine slows all of them about alike; the ratios within a round are compared.
+All forms encode the same synthetic table with the same numeric core.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +22,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from benchmarks.results import circumstances, save, table
+from benchmarks.runner import Contender, Goal, compare, report, to_nowhere
+from benchmarks.shapes import user_ids, write_parts
 from kinsight.config import EmbedConfig, SparkConfig
 from kinsight.embed.inference import (
     INPUT_COLUMNS,
@@ -40,10 +38,11 @@ from kinsight.embed.udf import STRUCT_FIELDS, embed_udf
 from kinsight.encoders.artifact import Artifact
 from kinsight.encoders.histories import COLUMNS
 from kinsight.encoders.registry import build_encoder, encoder_options
-from kinsight.spark import build_session
+from kinsight.spark import ARROW_ROWS, build_session
 
 SIZES = {"item": 36_000, "event_type": 4, "category": 2_700, "brand": 500, "price": 12}
 VOCABULARY = "v1"
+ARROW, UDF, TORCH = "mapInArrow", "pandas UDF", "torch alone"
 BATCH = 2_000
 TOKENS = EmbedConfig().batch_tokens
 
@@ -58,19 +57,9 @@ def draw_sequences(users: int, seed: int) -> pa.Table:
     flat["seconds"] = 1_700_000_000 + np.cumsum(rng.integers(0, 7_200, events)).astype(np.int64)
     offsets = pa.array(np.concatenate([[0], np.cumsum(length)]).astype(np.int32))
     lists = [pa.ListArray.from_arrays(offsets, pa.array(flat[name])) for name in COLUMNS]
-    names = pa.array([f"u{user:08d}" for user in range(users)])
+    names = pa.array(user_ids(users))
     vocabulary = pa.array([VOCABULARY] * users)
     return pa.table([names, *lists, vocabulary], names=[*INPUT_COLUMNS, "vocabulary_version"])
-
-
-def write_parts(sequences: pa.Table, folder: Path, parts: int) -> list[Path]:
-    """The table as Parquet files of equally many users, one a task."""
-    folder.mkdir()
-    cuts = np.linspace(0, len(sequences), parts + 1).astype(int)
-    paths = [folder / f"part-{part:02d}.parquet" for part in range(parts)]
-    for path, begin, end in zip(paths, cuts[:-1], cuts[1:], strict=True):
-        pq.write_table(sequences.slice(begin, end - begin), path)
-    return paths
 
 
 def make_model(width: int) -> Artifact:
@@ -103,10 +92,9 @@ def torch_alone(paths: list[Path], model: Artifact, orders: Any, answers: Any) -
     ready = [(to_histories(batch), by_length(batch)) for batch in batches]
     answers.put(None)
     while orders.get(timeout=900):  # a parent that was killed gives no more orders
-        begin = time.perf_counter()
         for histories, order in ready:
             encode_histories(encoder, histories, order, TOKENS)
-        answers.put(time.perf_counter() - begin)
+        answers.put(None)
 
 
 class Limit:
@@ -129,11 +117,12 @@ class Limit:
         for _ in self.workers:
             self.answers.get(timeout=300)
 
-    def seconds(self) -> float:
-        """Encode everything once; the seconds of the slowest process."""
+    def encode(self) -> None:
+        """Encode everything once."""
         for orders in self.orders:
             orders.put(True)
-        return max(self.answers.get(timeout=600) for _ in self.workers)
+        for _ in self.workers:
+            self.answers.get(timeout=600)
 
     def stop(self) -> None:
         """End the processes."""
@@ -143,114 +132,49 @@ class Limit:
             worker.join()
 
 
-def timed(frame: DataFrame) -> float:
-    """Seconds to compute every row and throw it away."""
-    begin = time.perf_counter()
-    frame.write.format("noop").mode("overwrite").save()
-    return time.perf_counter() - begin
-
-
-def measure(users: int, repeats: int, width: int, cores: int, seed: int) -> dict[str, Any]:
-    """All forms in turn, after one round that is not counted."""
-    sequences = draw_sequences(users, seed)
-    length = pa.compute.list_value_length(sequences["item"]).to_numpy()
-    model = make_model(width)
-    found = circumstances("pyspark", "torch", "pyarrow", "pandas")
-    with tempfile.TemporaryDirectory(prefix="kinsight-bench-") as folder:
-        paths = write_parts(sequences, Path(folder) / "sequences", 2 * cores)
-        spark = build_session(SparkConfig(master=f"local[{cores}]"))
-        spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(BATCH))
-        # A file a task: small ones would be packed together, and one core left idle.
-        spark.conf.set("spark.sql.files.openCostInBytes", "134217728")
-        rows = spark.read.parquet(str(Path(folder) / "sequences"))
-        limit = Limit(paths, model, cores)
-        forms: dict[str, Callable[[], float]] = {
-            "mapInArrow": lambda: timed(by_arrow(rows, model)),
-            "pandas UDF": lambda: timed(by_udf(rows, model)),
-            "torch alone": limit.seconds,
-        }
-        seconds: dict[str, list[float]] = {name: [] for name in forms}
-        for turn in range(repeats + 1):
-            first = turn % len(forms)
-            for name in [*forms][first:] + [*forms][:first]:
-                taken = forms[name]()
-                print(f"round {turn}  {name:12s} {taken:6.2f} s{'  (warm-up)' * (turn == 0)}")
-                if turn:
-                    seconds[name].append(round(taken, 3))
-        limit.stop()
-        spark.stop()
-    return found | {
-        "users": users,
-        "events": int(length.sum()),
-        "lengths": {
-            "median": float(np.median(length)),
-            "mean": round(float(length.mean()), 1),
-            "p95": float(np.quantile(length, 0.95)),
-            "max": int(length.max()),
-        },
-        "encoder": f"transformer, 2 layers of width {width}",
-        "cores": cores,
-        "seed": seed,
-        "seconds": seconds,
-        "median_seconds": {name: round(statistics.median(s), 2) for name, s in seconds.items()},
-        "times_mapInArrow": {
-            name: [round(a / b, 3) for a, b in zip(s, seconds["mapInArrow"], strict=True)]
-            for name, s in seconds.items()
-        },
-    }
-
-
-def describe(result: dict[str, Any]) -> str:
-    """The section of RESULTS.md."""
-    lengths = result["lengths"]
-    rows = []
-    for name, seconds in result["seconds"].items():
-        ratios = result["times_mapInArrow"][name]
-        rows.append(
-            [
-                name,
-                f"{min(seconds):.2f}",
-                f"{result['median_seconds'][name]:.2f}",
-                f"{result['users'] / min(seconds):,.0f}",
-                f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
-            ]
-        )
-    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    return "\n\n".join(
-        [
-            f"{result['users']:,} users, {result['events']:,} events "
-            f"(median {lengths['median']:.0f} a user, mean {lengths['mean']}, "
-            f"95th percentile {lengths['p95']:.0f}, maximum {lengths['max']}); "
-            f"{result['encoder']}; {result['cores']} cores; "
-            f"{len(result['seconds']['mapInArrow'])} rounds in turn.",
-            table(
-                ["form", "fastest s", "median s", "users/s at best", "time, mapInArrow = 1"], rows
-            ),
-            "The last column is the median of the ratios within a round, and their range. Torch "
-            "alone has its histories in memory and writes nothing: the limit on these cores.",
-            f"{result['date']}, commit {result['commit']}, {versions}, Python {result['python']}, "
-            f"{result['machine']}, load {result['load_at_start']} at the start: "
-            "above the number of cores, other work slowed the rounds unevenly. "
-            "Again: `python -m benchmarks.embed_transport`.",
-        ]
-    )
-
-
 def main() -> None:
     """Parse arguments, measure, save."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.embed_transport", description=__doc__.splitlines()[0]
+        prog="python -m benchmarks.embed_transport", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--users", type=int, default=20_000)
     parser.add_argument("--repeats", type=int, default=5, help="rounds that are counted")
     parser.add_argument("--width", type=int, default=64, help="width of the transformer")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--seed", type=int, default=7)
-    options = vars(parser.parse_args())
-    result = measure(**options)
-    text = describe(result)
-    print(text)
-    save("embed_transport", result, "How sequences reach torch in the executors", text)
+    o = parser.parse_args()
+    sequences = draw_sequences(o.users, o.seed)
+    length = pa.compute.list_value_length(sequences["item"]).to_numpy()
+    model = make_model(o.width)
+    with tempfile.TemporaryDirectory(prefix="kinsight-bench-") as folder:
+        paths = write_parts(sequences, Path(folder) / "sequences", 2 * o.cores)
+        spark = build_session(SparkConfig(master=f"local[{o.cores}]"))
+        spark.conf.set(ARROW_ROWS, str(BATCH))
+        # A file a task: small ones would be packed together, and one core left idle.
+        spark.conf.set("spark.sql.files.openCostInBytes", "134217728")
+        rows = spark.read.parquet(str(Path(folder) / "sequences"))
+        limit = Limit(paths, model, o.cores)
+        contenders = [
+            Contender(ARROW, "ours", lambda: to_nowhere(by_arrow(rows, model))),
+            Contender(UDF, "ours", lambda: to_nowhere(by_udf(rows, model))),
+            Contender(TORCH, "limit", limit.encode),
+        ]
+        found = compare(contenders, o.repeats)
+        limit.stop()
+        spark.stop()
+    report(
+        "embed_transport",
+        "How sequences reach torch in the executors",
+        f"{o.users:,} users, {length.sum():,} events (median {np.median(length):.0f} a user, mean "
+        f"{length.mean():.1f}, 95th percentile {np.quantile(length, 0.95):.0f}, maximum "
+        f"{length.max()}); transformer, 2 layers of width {o.width}; {o.cores} cores. Torch alone "
+        "has its histories in memory and writes nothing: the limit on these cores.",
+        found,
+        ARROW,
+        [Goal("torch alone, in our time", found.ratio(TORCH, ARROW), 0.85, at_most=False)],
+        packages=("pyspark", "torch", "pyarrow", "pandas"),
+        units=(o.users, "users"),
+    )
 
 
 if __name__ == "__main__":

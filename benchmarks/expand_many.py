@@ -29,7 +29,7 @@ from pyspark.ml.functions import array_to_vector
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from benchmarks.runner import Comparison, Contender, Goal, compare, report
+from benchmarks.runner import Comparison, Contender, Goal, compare, report, to_nowhere
 from benchmarks.shapes import draw_vectors, lists, user_ids, write_parts
 from kinsight.config import ExpandConfig, SizesConfig, SparkConfig
 from kinsight.expand.definition import AudienceDefinition, SeedSource
@@ -281,11 +281,6 @@ class Passes:
             to_nowhere(scored.select("user_id", "probability"))
 
 
-def to_nowhere(frame: DataFrame) -> None:
-    """Compute every row and throw it away."""
-    frame.write.format("noop").mode("overwrite").save()
-
-
 def ours(audiences: int) -> str:
     """Name of our contender."""
     return f"kinsight, {audiences} audience{'s' if audiences > 1 else ''}"
@@ -344,8 +339,7 @@ def report_passes(
         ours(few),
         goals,
         packages=PACKAGES,
-        units=users,
-        unit="users",
+        units=(users, "users"),
         more={
             "rows": rows,
             "rows_a_second": rates,

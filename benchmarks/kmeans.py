@@ -28,7 +28,7 @@ from pyspark.ml.functions import array_to_vector
 from pyspark.sql import DataFrame
 from sklearn.cluster import MiniBatchKMeans
 
-from benchmarks.runner import Comparison, Contender, Goal, compare, report
+from benchmarks.runner import Comparison, Contender, Goal, compare, report, to_nowhere
 from benchmarks.shapes import draw_vectors, lists, user_ids, write_parts
 from kinsight.config import SegmentConfig, SparkConfig
 from kinsight.hashing import hash_fractions
@@ -163,8 +163,7 @@ def report_fits(fits: Fits, found: Comparison, noise: float, distance: str, core
         OURS,
         goals,
         packages=PACKAGES,
-        units=users,
-        unit="users",
+        units=(users, "users"),
         more={"cost": cost, "planted": {"noise": noise, "seed": fits.seed}},
     )
 
@@ -178,11 +177,6 @@ def untouched(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_arrays(
             arrays, names=["user_id", "cluster", "second", "distance", "confidence"]
         )
-
-
-def to_nowhere(frame: DataFrame) -> None:
-    """Compute every row and throw it away."""
-    frame.write.format("noop").mode("overwrite").save()
 
 
 class Assignments:
@@ -283,8 +277,7 @@ def report_assignments(
         OURS,
         goals,
         packages=PACKAGES,
-        units=users,
-        unit="users",
+        units=(users, "users"),
         more={"spark_share": share, "faiss_share": beside, **agreement},
     )
 

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 import psutil
+from pyspark.sql import DataFrame
 
 from benchmarks.results import circumstances, save, table
 
@@ -123,22 +124,29 @@ class Comparison:
         rows = {n: dataclasses.asdict(m) | {"median": m.median} for n, m in self.contenders.items()}
         return {"reference_seconds": self.reference_seconds, "contenders": rows}
 
-    def as_table(self, base: str, units: float | None = None, unit: str = "") -> str:
-        """Markdown: seconds, ratio to a base, memory.
+    def as_table(self, base: str, units: tuple[float, str]) -> str:
+        """Markdown: seconds, units a second, ratio to a base, memory.
 
         Args:
             base: Contender whose time is 1.
-            units: Units of work in a run, for a column of units a second.
-            unit: What they are, such as ``events``.
+            units: Units of work in a run, and what they are, such as ``events``.
         """
-        more = [f"{unit}/s"] if units else []
-        columns = ["", "who", "median s", *more, f"time, {base} = 1 (range)", "added PSS MiB"]
+        number, unit = units
+        columns = ["", "who", "median s", f"{unit}/s", f"time, {base} = 1 (range)", "added PSS MiB"]
         rows = []
         for name, m in self.contenders.items():
             ratios = self.ratios(name, base)
-            rate = [f"{units / m.median:,.0f}"] if units else []
             spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-            rows.append([name, m.role, f"{m.median:.2f}", *rate, spread, f"{m.added_mib:,.0f}"])
+            rows.append(
+                [
+                    name,
+                    m.role,
+                    f"{m.median:.2f}",
+                    f"{number / m.median:,.0f}",
+                    spread,
+                    f"{m.added_mib:,.0f}",
+                ]
+            )
         reference = statistics.median(self.reference_seconds)
         note = (
             f"{len(self.reference_seconds)} rounds in turn; a fixed piece of numpy work took "
@@ -193,8 +201,7 @@ def report(
     goals: Sequence[Goal],
     *,
     packages: Sequence[str],
-    units: float | None = None,
-    unit: str = "",
+    units: tuple[float, str],
     more: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the JSON file and the section of RESULTS.md.
@@ -208,7 +215,6 @@ def report(
         goals: What was to be reached.
         packages: Distributions whose versions matter.
         units: See :meth:`Comparison.as_table`.
-        unit: See :meth:`Comparison.as_table`.
         more: Further facts for the result file.
     """
     facts = circumstances(*packages)
@@ -219,7 +225,7 @@ def report(
         **comparison.as_json(),
         "goals": [goal.as_json() for goal in goals],
     }
-    text = [about, comparison.as_table(base, units, unit), goal_table(goals), said(facts)]
+    text = [about, comparison.as_table(base, units), goal_table(goals), said(facts)]
     save(name, result, title, "\n\n".join(part for part in text if part))
     print("\n\n".join(text))
 
@@ -247,6 +253,11 @@ def said(facts: Mapping[str, Any]) -> str:
         f"{facts['date']}, commit {facts['commit']}, Python {facts['python']}, {versions}, "
         f"{facts['machine']}, load {facts['load_at_start']} at the start."
     )
+
+
+def to_nowhere(frame: DataFrame) -> None:
+    """Compute every row and throw it away."""
+    frame.write.format("noop").mode("overwrite").save()
 
 
 def reference_work() -> float:

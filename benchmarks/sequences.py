@@ -32,7 +32,7 @@ from kinsight.config import SparkConfig
 from kinsight.progress import Progress
 from kinsight.sequence.executor.lookups import FIRST_INDEX, Lookups
 from kinsight.sequence.executor.rows import RowSettings
-from kinsight.sequence.gather import EVENTS_A_BATCH, narrow_events, tasks_for, to_sequences
+from kinsight.sequence.gather import EVENTS_A_BATCH, narrow_events, tasks_for
 from kinsight.sequence.window import (
     count_window,
     cut_hot_users,
@@ -40,7 +40,7 @@ from kinsight.sequence.window import (
     hot_user_thresholds,
 )
 from kinsight.spark import arrow_batches, build_session
-from kinsight.synth.events import TYPES
+from kinsight.synth.delivery import TYPES
 from kinsight.synth.job import write_shop
 from kinsight.synth.options import SynthOptions
 from kinsight.synth.world import Catalogue
@@ -113,7 +113,7 @@ def ours(spark: SparkSession, files: Files, out: Path) -> None:
     tasks = tasks_for(counts.events - counts.events_cut, 2)
     narrow = narrow_events(numbered, sorted(TYPES), tasks)
     settings = RowSettings(0, "UTC", LATEST, None, None)
-    rows = to_sequences(narrow, files.lookups(), settings).select("user_id", *ARRAYS)
+    rows = narrow.to_sequences(files.lookups(), settings).select("user_id", *ARRAYS)
     with arrow_batches(spark, EVENTS_A_BATCH):
         rows.write.parquet(str(out))
 
@@ -343,8 +343,7 @@ def main() -> None:
             "Kinsight",
             goals,
             packages=("pyspark", "duckdb", "polars", "pyarrow"),
-            units=shop.events,
-            unit="events",
+            units=(shop.events, "events"),
             more={"users": shop.users, "events": shop.events},
         )
 

@@ -51,10 +51,11 @@ def lists(values: npt.NDArray[np.generic]) -> pa.ListArray:
     return pa.ListArray.from_arrays(offsets, pa.array(values.reshape(-1)))
 
 
-def write_parts(table: pa.Table, folder: Path, parts: int) -> None:
-    """The table as Parquet files of about equally many rows."""
+def write_parts(table: pa.Table, folder: Path, parts: int) -> list[Path]:
+    """The table as Parquet files of about equally many rows; their paths."""
     folder.mkdir(parents=True)
     cuts = np.linspace(0, len(table), parts + 1).astype(int)
-    for part, (begin, end) in enumerate(itertools.pairwise(cuts)):
-        path = folder / f"part-{part:03d}.parquet"
+    paths = [folder / f"part-{part:03d}.parquet" for part in range(parts)]
+    for path, (begin, end) in zip(paths, itertools.pairwise(cuts), strict=True):
         pq.write_table(table.slice(begin, end - begin), path, row_group_size=ROWS_A_GROUP)
+    return paths

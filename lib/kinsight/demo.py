@@ -18,10 +18,10 @@ from rich.console import Console
 
 from kinsight.config import load_config
 from kinsight.errors import EnvironmentProblem
-from kinsight.hashing import hash_fractions
 from kinsight.pipeline import run_pipeline
 from kinsight.progress import Progress
 from kinsight.resources import resource
+from kinsight.seed_lists import halves, write_ids
 from kinsight.spark import build_session
 from kinsight.summary import print_results, print_stages
 from kinsight.workspace import Workspace
@@ -81,8 +81,7 @@ def data_folder() -> Path:
 def prepare(folder: Path, data: Path) -> Path:
     """Write configuration, items, users, seeds and hidden truths; return the configuration."""
     shutil.copytree(resource("conf", "demo"), folder, dirs_exist_ok=True)
-    for name in ("source/transactions", "seeds", "truth"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "source" / "transactions").mkdir(parents=True, exist_ok=True)
     _copy_once(data / "products.parquet", folder / "source" / "products.parquet")
     demographics = pd.read_parquet(data / "demographics.parquet")
     households = demographics[["household_id", "age", "income"]].assign(labelled="yes")
@@ -95,7 +94,7 @@ def prepare(folder: Path, data: Path) -> Path:
     _split_truth(folder, "redeemers", redeemed)
     campaigns = pd.read_parquet(data / "campaigns.parquet")
     members = campaigns.loc[campaigns["campaign_id"] == CAMPAIGN, "household_id"]
-    _write_ids(folder / "seeds" / f"campaign-{CAMPAIGN}-members.csv", members)
+    write_ids(folder / "seeds" / f"campaign-{CAMPAIGN}-members.csv", map(str, members))
     return folder / "kinsight.yaml"
 
 
@@ -114,14 +113,9 @@ def add_transactions(folder: Path, data: Path, until: dt.date) -> None:
 
 def _split_truth(folder: Path, name: str, households: pd.Series[int]) -> None:
     """Half of the positives, by a hash of the id, become seeds; the other half is the truth."""
-    ids = pd.Series(sorted(set(households.astype(str))))
-    is_seed = hash_fractions(ids, f"demo-{name}") < 0.5
-    _write_ids(folder / "seeds" / f"{name}.csv", ids[is_seed])
-    _write_ids(folder / "truth" / f"{name}.csv", ids[~is_seed])
-
-
-def _write_ids(path: Path, ids: pd.Series[str] | pd.Series[int]) -> None:
-    pd.DataFrame({"user_id": sorted(set(ids.astype(str)))}).to_csv(path, index=False)
+    seeds, hidden = halves(map(str, households), f"demo-{name}")
+    write_ids(folder / "seeds" / f"{name}.csv", seeds)
+    write_ids(folder / "truth" / f"{name}.csv", hidden)
 
 
 def _write_parquet_once(frame: pd.DataFrame, path: Path) -> None:

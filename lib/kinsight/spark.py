@@ -178,8 +178,8 @@ def is_running(context: SparkContext) -> bool:
     java = context._jsc  # None once Python stopped it
     try:
         return java is not None and not java.sc().isStopped()
-    except Exception:
-        return False  # the JVM is gone, and with it whoever could answer
+    except Exception:  # of any kind: the JVM is gone, and with it whoever could answer
+        return False
 
 
 def on_the_driver_alone(spark: SparkSession) -> SparkSession:

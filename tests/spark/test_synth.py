@@ -12,7 +12,7 @@ from kinsight.config import load_config
 from kinsight.errors import ConfigError
 from kinsight.ingest.job import run_ingest
 from kinsight.progress import Progress
-from kinsight.synth.events import FAULTS
+from kinsight.synth.delivery import FAULTS
 from kinsight.synth.job import write_shop
 from kinsight.synth.options import SynthOptions
 from kinsight.workspace import Workspace

@@ -18,7 +18,7 @@ from kinsight.sequence.executor.histories import (
     EVENT_COLUMNS,
     LISTS,
     gather,
-    histories_as_rows,
+    history_rows,
     read_rows,
 )
 from kinsight.sequence.executor.lookups import price_indices
@@ -71,7 +71,7 @@ def test_histories_are_in_order_however_events_come(
     batches = [whole.slice(at, rows) for at in range(0, whole.num_rows, rows)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(histories, "CHUNK_EVENTS", chunk)
-        made = list(histories_as_rows(batches, TYPES))
+        made = list(history_rows(gather(batches, TYPES)))
         again = list(read_rows(made))
     found = []
     for part in again:

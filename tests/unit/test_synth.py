@@ -8,16 +8,11 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
+from kinsight.synth.delivery import BATCH_FREE_ORDER, FAULTS
 from kinsight.synth.draws import Draws, Ints
-from kinsight.synth.events import (
-    BATCH_FREE_ORDER,
-    FAULTS,
-    bot_rows,
-    draw_people,
-    truth_rows,
-    user_events,
-)
+from kinsight.synth.events import bot_rows, user_events
 from kinsight.synth.options import SynthOptions
+from kinsight.synth.people import draw_people, truth_rows
 from kinsight.synth.world import ARCHETYPES, DEPARTMENTS, Catalogue, archetype_table, item_rows
 
 FAULTY = SynthOptions(users=2_000, nights=5, late=0.1, duplicates=0.02, malformed=0.02, drift=0.3)

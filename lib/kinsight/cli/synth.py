@@ -14,6 +14,8 @@ from kinsight.spark import build_session
 from kinsight.summary import screen
 from kinsight.synth.options import SynthOptions
 
+DEFAULTS = SynthOptions()
+
 
 @app.command(
     epilog=example(
@@ -23,29 +25,35 @@ from kinsight.synth.options import SynthOptions
 )
 def synth(
     folder: Annotated[Path, typer.Argument(help="New folder for the shop.", show_default=False)],
-    users: Annotated[int, typer.Option(help="Users that are no bots.")] = 10_000,
-    items: Annotated[int, typer.Option(help="Items in the catalogue.")] = 20_000,
-    days: Annotated[int, typer.Option(help="Days of history.")] = 180,
+    users: Annotated[int, typer.Option(help="Users that are no bots.")] = DEFAULTS.users,
+    items: Annotated[int, typer.Option(help="Items in the catalogue.")] = DEFAULTS.items,
+    days: Annotated[int, typer.Option(help="Days of history.")] = DEFAULTS.days,
     as_of: Annotated[
         str, typer.Option("--as-of", help="The first day without events, YYYY-MM-DD.")
-    ] = "2024-07-01",
-    seed: Annotated[int, typer.Option(help="Equal seeds give equal shops.")] = 1,
-    drift: Annotated[float, typer.Option(help="Share of users whose tastes change.")] = 0.1,
+    ] = DEFAULTS.as_of.isoformat(),
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal shops.")] = DEFAULTS.seed,
+    drift: Annotated[
+        float, typer.Option(help="Share of users whose tastes change.")
+    ] = DEFAULTS.drift,
     nights: Annotated[
         int, typer.Option(help="Last days that come in folders of their own, as deliveries do.")
-    ] = 0,
-    bots: Annotated[int, typer.Option(help="Users that click without end.")] = 0,
-    bot_share: Annotated[float, typer.Option(help="Share of events that is theirs.")] = 0.1,
+    ] = DEFAULTS.nights,
+    bots: Annotated[int, typer.Option(help="Users that click without end.")] = DEFAULTS.bots,
+    bot_share: Annotated[
+        float, typer.Option(help="Share of events that is theirs.")
+    ] = DEFAULTS.bot_share,
     late: Annotated[
         float, typer.Option(help="Share of events that come one to three nights later.")
-    ] = 0.0,
-    duplicates: Annotated[float, typer.Option(help="Share of events that come twice.")] = 0.0,
+    ] = DEFAULTS.late,
+    duplicates: Annotated[
+        float, typer.Option(help="Share of events that come twice.")
+    ] = DEFAULTS.duplicates,
     malformed: Annotated[
         float, typer.Option(help="Further rows that are no events, as a share of events.")
-    ] = 0.0,
+    ] = DEFAULTS.malformed,
     file_format: Annotated[
         Literal["parquet", "csv", "json"], typer.Option("--format", help="Of the event files.")
-    ] = "parquet",
+    ] = DEFAULTS.format,
     master: Annotated[
         str | None, typer.Option(help="Spark master; local[*] by default.", show_default=False)
     ] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from kinsight.sequence.executor.histories import (
     HISTORY_SCHEMA,
     Histories,
     gather,
-    histories_as_rows,
+    history_rows,
     read_rows,
 )
 from kinsight.sequence.executor.lookups import Lookups
@@ -38,10 +39,67 @@ EVENTS_A_BATCH = 10_000
 """Events sent to Python at once: narrow rows, so more than of whole histories. Histories that a
 new vocabulary was made of come in such batches too; a task holds no more of them than events."""
 
-Parts = Iterable[Histories]
-MakeRows = Callable[[Parts, Lookups, RowSettings], Iterator[pa.RecordBatch]]
-MakeCounts = Callable[[Parts, Any], Iterator[pa.RecordBatch]]
 Batches = Iterable[pa.RecordBatch]
+Parts = Iterable[Histories]
+ReadParts = Callable[[Batches], Iterator[Histories]]
+MakeRows = Callable[[Parts, Any], Iterator[pa.RecordBatch]]
+
+
+@dataclasses.dataclass(frozen=True)
+class UserEvents:
+    """Rows of which a task holds all events of its users, and how it reads them.
+
+    Attributes:
+        rows: The rows.
+        read: From their Arrow batches to histories.
+    """
+
+    rows: DataFrame
+    read: ReadParts
+
+    def as_histories(self, keep: Callable[[DataFrame], DataFrame]) -> UserEvents:
+        """The same as one row a user with arrays, for whoever reads them several times.
+
+        Args:
+            keep: Persists a frame.
+        """
+        return UserEvents(keep(self._made(history_rows, None, HISTORY_SCHEMA)), read_rows)
+
+    def to_user_rows(self, lookups: Lookups, settings: RowSettings) -> DataFrame:
+        """One row a user with all that the stage publishes of it.
+
+        Args:
+            lookups: What products and types are.
+            settings: The date.
+        """
+        schema = ", ".join((SEQUENCE_SCHEMA, BAG_SCHEMA, FEATURE_SCHEMA, COUNTED_SCHEMA))
+        rows = functools.partial(user_rows, settings=settings)
+        return self._made(rows, lookups, f"user_id STRING, {schema}")
+
+    def to_sequences(self, lookups: Lookups, settings: RowSettings) -> DataFrame:
+        """One row a user with the arrays of its sequence alone; see :meth:`to_user_rows`."""
+        rows = functools.partial(sequence_rows, settings=settings)
+        return self._made(rows, lookups, f"user_id STRING, {SEQUENCE_SCHEMA}")
+
+    def to_counts(self, count: MakeRows, more: object) -> DataFrame:
+        """Counts over all users: kind, field, code, price, users, events.
+
+        Args:
+            count: Rows of ``COUNT_SCHEMA`` from the users of a task and `more`.
+            more: What it needs.
+        """
+        return (
+            self._made(count, more, COUNT_SCHEMA)
+            .groupBy("kind", "field", "code", "price")
+            .agg(F.sum("users").alias("users"), F.sum("events").alias("events"))
+        )
+
+    def _made(self, make: MakeRows, more: object, schema: str) -> DataFrame:
+        """Rows made of the histories of each task and of `more`, a broadcast."""
+        shared = self.rows.sparkSession.sparkContext.broadcast(more)
+        return self.rows.mapInArrow(
+            functools.partial(_rows_of_task, self.read, make, shared), schema
+        )
 
 
 def tasks_for(events: int, least: int) -> int:
@@ -49,7 +107,7 @@ def tasks_for(events: int, least: int) -> int:
     return max(least, -(-events // EVENTS_A_TASK))
 
 
-def narrow_events(numbered: DataFrame, types: Sequence[str], tasks: int) -> DataFrame:
+def narrow_events(numbered: DataFrame, types: Sequence[str], tasks: int) -> UserEvents:
     """The events as numbers, all of a user in one task: see ``EVENT_COLUMNS``.
 
     Args:
@@ -67,78 +125,11 @@ def narrow_events(numbered: DataFrame, types: Sequence[str], tasks: int) -> Data
         "quantity",
         F.xxhash64("session_id").alias("session"),
     )
-    return slim.select(*EVENT_COLUMNS).repartition(tasks, "user_id")
-
-
-def event_types(window: DataFrame) -> list[str]:
-    """The types of the events, ascending."""
-    return sorted(row[0] for row in window.select("event_type").distinct().collect())
-
-
-def to_histories(narrow: DataFrame, types: int) -> DataFrame:
-    """One row a user with arrays of all events, oldest first; see ``HISTORY_SCHEMA``.
-
-    Args:
-        narrow: See :func:`narrow_events`.
-        types: Number of event types.
-    """
-    return narrow.mapInArrow(functools.partial(histories_as_rows, types=types), HISTORY_SCHEMA)
-
-
-def to_user_rows(
-    events: DataFrame, lookups: Lookups, settings: RowSettings, *, are_histories: bool
-) -> DataFrame:
-    """One row a user with all that the stage publishes of it.
-
-    Args:
-        events: From :func:`narrow_events` or :func:`to_histories`.
-        lookups: What products and types are.
-        settings: The date.
-        are_histories: Whether `events` are from :func:`to_histories`.
-    """
-    types = None if are_histories else len(lookups.types)
-    schema = ", ".join((SEQUENCE_SCHEMA, BAG_SCHEMA, FEATURE_SCHEMA, COUNTED_SCHEMA))
-    shared = events.sparkSession.sparkContext.broadcast(lookups)
-    make = functools.partial(_rows_of_task, types, user_rows, shared, settings)
-    return events.mapInArrow(make, f"user_id STRING, {schema}")
-
-
-def to_sequences(narrow: DataFrame, lookups: Lookups, settings: RowSettings) -> DataFrame:
-    """One row a user with the arrays of its sequence alone; see :func:`to_user_rows`."""
-    shared = narrow.sparkSession.sparkContext.broadcast(lookups)
-    make = functools.partial(_rows_of_task, len(lookups.types), sequence_rows, shared, settings)
-    return narrow.mapInArrow(make, f"user_id STRING, {SEQUENCE_SCHEMA}")
-
-
-def to_counts(histories: DataFrame, count: MakeCounts, more: object) -> DataFrame:
-    """Counts over all users: kind, field, code, price, users, events.
-
-    Args:
-        histories: See :func:`to_histories`.
-        count: Rows of ``COUNT_SCHEMA`` from the users of a task and `more`.
-        more: What it needs; sent to each worker once.
-    """
-    shared = histories.sparkSession.sparkContext.broadcast(more)
-    return (
-        histories.mapInArrow(functools.partial(_counts_of_task, count, shared), COUNT_SCHEMA)
-        .groupBy("kind", "field", "code", "price")
-        .agg(F.sum("users").alias("users"), F.sum("events").alias("events"))
-    )
+    rows = slim.select(*EVENT_COLUMNS).repartition(tasks, "user_id")
+    return UserEvents(rows, functools.partial(gather, types=len(types)))
 
 
 def _rows_of_task(
-    types: int | None,
-    rows: MakeRows,
-    shared: Broadcast[Lookups],
-    settings: RowSettings,
-    batches: Batches,
+    read: ReadParts, make: MakeRows, shared: Broadcast[Any], batches: Batches
 ) -> Iterator[pa.RecordBatch]:
-    """Rows of users from events of so many types, or from histories where `types` is None."""
-    parts = read_rows(batches) if types is None else gather(batches, types)
-    return rows(parts, shared.value, settings)
-
-
-def _counts_of_task(
-    count: MakeCounts, shared: Broadcast[object], batches: Batches
-) -> Iterator[pa.RecordBatch]:
-    return count(read_rows(batches), shared.value)
+    return make(read(batches), shared.value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pyspark.sql import DataFrame
@@ -12,22 +12,16 @@ from pyspark.sql import functions as F
 from kinsight.config import SequenceConfig
 from kinsight.dates import AsOf
 from kinsight.errors import IntegrityError
-from kinsight.identities import links_known_at, spans_of
 from kinsight.runs import StageRun, StageSummary
 from kinsight.sequence.encoding import lookups_with, read_products
 from kinsight.sequence.executor.lookups import Products
 from kinsight.sequence.executor.rows import SEQUENCE_COLUMNS, RowSettings
 from kinsight.sequence.features import user_features
-from kinsight.sequence.gather import (
-    EVENTS_A_BATCH,
-    event_types,
-    narrow_events,
-    tasks_for,
-    to_histories,
-    to_user_rows,
-)
-from kinsight.sequence.linking import link_anonymous_ids
+from kinsight.sequence.gather import EVENTS_A_BATCH, UserEvents, narrow_events, tasks_for
+from kinsight.sequence.inputs import FrameMap, SeenEvents, cut_window, read_inputs
 from kinsight.sequence.products import (
+    distinct_products,
+    event_types,
     field_number,
     find_products,
     product_tokens,
@@ -40,17 +34,8 @@ from kinsight.sequence.vocabulary import (
     version_name,
     vocabulary_rows,
 )
-from kinsight.sequence.window import (
-    WindowCounts,
-    count_window,
-    cut_hot_users,
-    events_by_user,
-    events_in_window,
-    hot_user_thresholds,
-    refuse_empty_window,
-)
 from kinsight.spark import arrow_batches
-from kinsight.tables import KeyValue, table_schema
+from kinsight.tables import KeyValue
 from kinsight.workspace import Workspace
 
 BROADCAST_PRODUCTS = 1_000_000
@@ -59,45 +44,20 @@ BROADCAST_PRODUCTS = 1_000_000
 KNOWN_SHARE_EXPECTED = 0.5
 """Below this share of events with known items, brands or categories the run warns."""
 
-FrameMap = Callable[[DataFrame], DataFrame]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Window:
-    """What the run may see.
-
-    Attributes:
-        events: Rows of table events, cut by time and by the hot-user cap.
-        counts: What there was before the cap.
-        hot_users: Users that were cut; None where nobody was.
-    """
-
-    events: DataFrame
-    counts: WindowCounts
-    hot_users: DataFrame | None
-
 
 @dataclasses.dataclass(frozen=True)
 class _Gathered:
     """What every output is made from.
 
     Attributes:
-        events: See :func:`kinsight.sequence.gather.narrow_events`; rows of
-            :func:`kinsight.sequence.gather.to_histories` where a vocabulary was made of them.
+        events: Each user's events.
         coded: See :func:`kinsight.sequence.products.product_tokens`.
         products: Their codes, and the event types.
-        are_histories: Whether ``events`` are rows of users already.
     """
 
-    events: DataFrame
+    events: UserEvents
     coded: DataFrame
     products: Products
-    are_histories: bool = False
-
-    @property
-    def levels(self) -> int:
-        """Category levels."""
-        return self.products.levels
 
 
 def run_sequence(
@@ -128,16 +88,16 @@ def run_sequence(
         _kept_frames() as keep,
         workspace.run("sequence", as_of, settings, latest_input) as run,
     ):
-        events, items, identities = _read_inputs(run)
+        events, items, identities = read_inputs(run)
         vocabulary = None if new_vocabulary else _find_vocabulary(run, as_of)
-        window = _cut_window(run, as_of, settings, events, identities, keep)
+        window = cut_window(run, as_of, settings, events, identities, keep)
         levels = 0 if vocabulary is None else vocabulary.levels
         gathered = _gather(run, as_of, window, items, levels, keep)
         if vocabulary is None:
             # Read several times: for the vocabulary, and for what it encodes.
             with arrow_batches(run.tables.spark, EVENTS_A_BATCH):
-                histories = keep(to_histories(gathered.events, len(gathered.products.types)))
-            gathered = dataclasses.replace(gathered, events=histories, are_histories=True)
+                histories = gathered.events.as_histories(keep)
+            gathered = dataclasses.replace(gathered, events=histories)
             vocabulary = _make_vocabulary(run, as_of, settings, gathered, keep)
         run.producer = {"vocabulary_version": [vocabulary.version]}
         _write_outputs(run, as_of, settings, window, gathered, vocabulary, keep)
@@ -160,29 +120,6 @@ def _kept_frames() -> Iterator[FrameMap]:
             frame.unpersist()
 
 
-def _read_inputs(run: StageRun) -> tuple[DataFrame, DataFrame, DataFrame | None]:
-    """Events, items and identities, at the versions of this date's earlier run if there was one.
-
-    Identities are None where none were ever ingested.
-    """
-    pinned = run.earlier_version("events")
-    if pinned is None:
-        published = run.require("events", made_by="ingest")
-        events = run.read(published)
-        items_version = published.record.outputs.get("items")
-        identities_version = published.record.outputs.get("identities")
-    else:
-        events = run.read("events", pinned)
-        items_version = run.earlier_version("items")
-        identities_version = run.earlier_version("identities")
-    if items_version is None:
-        items = run.tables.spark.createDataFrame([], table_schema("items"))
-    else:
-        items = run.read("items", items_version)
-    # Version 0 only created the table.
-    return events, items, run.read("identities", identities_version) if identities_version else None
-
-
 def _find_vocabulary(run: StageRun, as_of: AsOf) -> Vocabulary | None:
     """The vocabulary that this date uses, published for it once more; None: make one."""
     version = version_to_use(run, as_of.date)
@@ -192,61 +129,23 @@ def _find_vocabulary(run: StageRun, as_of: AsOf) -> Vocabulary | None:
     return read_vocabulary(run.read("vocabularies", run.outputs["vocabularies"]), version)
 
 
-def _cut_window(
-    run: StageRun,
-    as_of: AsOf,
-    settings: SequenceConfig,
-    events: DataFrame,
-    identities: DataFrame | None,
-    keep: FrameMap,
-) -> _Window:
-    """The events that the run may see by known user, without those of hot users beyond the cap."""
-    cap = settings.hot_user_events
-    window = events_in_window(events, as_of, settings.lookback_days)
-    if identities is not None:
-        start = as_of.days_before(settings.lookback_days)
-        with run.step("linking anonymous ids"):
-            links = keep(links_known_at(identities, as_of.instant))
-            spans = keep(spans_of(links, start.instant))
-            window = link_anonymous_ids(run, window, links, spans, keep)
-    by_user = keep(events_by_user(window))
-    with run.step("counting events"):
-        counts = count_window(by_user, cap)
-    if not counts.events:
-        raise refuse_empty_window(events, as_of, settings.lookback_days)
-    run.counts |= {
-        "events_in_window": counts.events,
-        "users": counts.users,
-        "hot_users": counts.hot_users,
-        "events_cut_by_cap": counts.events_cut,
-    }
-    if not counts.hot_users:
-        return _Window(window, counts, None)
-    run.warn(
-        f"{counts.hot_users} users have more than {cap} events (the largest has "
-        f"{counts.largest}); only the latest {cap} of each are kept and {counts.events_cut} "
-        "events are cut. user_features.is_hot names them; bots belong out of the source."
-    )
-    hot_users = keep(hot_user_thresholds(window, by_user, cap))
-    return _Window(cut_hot_users(window, hot_users), counts, hot_users)
-
-
 def _gather(
     run: StageRun,
     as_of: AsOf,
-    window: _Window,
+    window: SeenEvents,
     items: DataFrame,
     vocabulary_levels: int,
     keep: FrameMap,
 ) -> _Gathered:
     """Number products and types, and bring each user's events together."""
     with run.step("finding products"):
-        products = keep(find_products(window.events, items, as_of.instant))
+        seen = keep(distinct_products(window.events))
+        products = keep(find_products(seen, items, as_of.instant))
         row = products.agg(F.count("*"), F.coalesce(F.max(F.size("path")), F.lit(0))).first()
         number, depth = row or (0, 0)
         levels = max(depth, vocabulary_levels)
         coded = keep(product_tokens(products, levels))
-        types = event_types(window.events)
+        types = event_types(seen)
         codes = read_products(coded, number, levels, types)
     run.counts["products"] = number
     shipped = F.broadcast(products) if number <= BROADCAST_PRODUCTS else products
@@ -280,7 +179,7 @@ def _write_outputs(
     run: StageRun,
     as_of: AsOf,
     settings: SequenceConfig,
-    window: _Window,
+    window: SeenEvents,
     gathered: _Gathered,
     vocabulary: Vocabulary,
     keep: FrameMap,
@@ -288,8 +187,8 @@ def _write_outputs(
     """Write the three tables of users and check that each holds every user of the window."""
     level = min(settings.category_level or vocabulary.levels, vocabulary.levels)
     lookups = lookups_with(gathered.products, gathered.coded, vocabulary, level)
-    of_features = min(settings.category_level or gathered.levels, gathered.levels)
-    root = field_number("category_1") if gathered.levels else None
+    of_features = min(settings.category_level or gathered.products.levels, gathered.products.levels)
+    root = field_number("category_1") if gathered.products.levels else None
     rows = RowSettings(
         instant_micros=round(as_of.instant.timestamp() * 1e6),
         timezone=as_of.timezone,
@@ -298,9 +197,7 @@ def _write_outputs(
         root=root,
     )
     with arrow_batches(run.tables.spark, EVENTS_A_BATCH):
-        users = keep(
-            to_user_rows(gathered.events, lookups, rows, are_histories=gathered.are_histories)
-        )
+        users = keep(gathered.events.to_user_rows(lookups, rows))
     with run.step("gathering each user's events"):
         _count_events(run, settings, window, users, level)
     key: dict[str, KeyValue] = {"as_of": as_of.date, "vocabulary_version": vocabulary.version}
@@ -326,7 +223,7 @@ def _write_outputs(
 def _count_events(
     run: StageRun,
     settings: SequenceConfig,
-    window: _Window,
+    window: SeenEvents,
     users: DataFrame,
     level: int,
 ) -> None:

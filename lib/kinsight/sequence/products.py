@@ -29,7 +29,33 @@ def field_number(field: str) -> int:
     return len(FIELDS_BEFORE_CATEGORIES) + int(field.removeprefix("category_")) - 1
 
 
-def find_products(window: DataFrame, items: DataFrame, instant: dt.datetime) -> DataFrame:
+def distinct_products(window: DataFrame) -> DataFrame:
+    """What is told apart of events in one look at them: their products with their types.
+
+    Args:
+        window: Events that the run may see.
+
+    Returns:
+        item_id, event_category, event_brand, event_type, each combination once.
+    """
+    return window.select(
+        "item_id",
+        F.col("category").alias("event_category"),
+        F.col("brand").alias("event_brand"),
+        "event_type",
+    ).distinct()
+
+
+def event_types(seen: DataFrame) -> list[str]:
+    """The types of the events, ascending.
+
+    Args:
+        seen: See :func:`distinct_products`.
+    """
+    return sorted(row[0] for row in seen.select("event_type").distinct().collect())
+
+
+def find_products(seen: DataFrame, items: DataFrame, instant: dt.datetime) -> DataFrame:
     """The distinct products of the events, described by what was known at the instant.
 
     What the event says of category and brand comes first (a category may be a path, its levels
@@ -37,7 +63,7 @@ def find_products(window: DataFrame, items: DataFrame, instant: dt.datetime) -> 
     the event lacks.
 
     Args:
-        window: Events that the run may see.
+        seen: See :func:`distinct_products`.
         items: Table items.
         instant: The as-of instant.
 
@@ -52,16 +78,12 @@ def find_products(window: DataFrame, items: DataFrame, instant: dt.datetime) -> 
         .agg(F.max(F.struct("valid_from", "category", "brand", "title")).alias("row"))
         .select("item_id", "row.category", "row.brand", "row.title")
     )
-    seen = window.select(
-        "item_id",
-        F.col("category").alias("event_category"),
-        F.col("brand").alias("event_brand"),
-    ).distinct()
     path = F.filter(
         F.coalesce(F.split("event_category", PATH_SEPARATOR), F.col("category")),
         lambda part: part.isNotNull() & (part != ""),
     )
-    return seen.join(known, "item_id", "left").select(
+    products = seen.select(*_KEY).distinct()
+    return products.join(known, "item_id", "left").select(
         # One task numbers all products; they are few beside the events.
         F.row_number().over(Window.orderBy(*_KEY)).alias("product"),
         *_KEY,

@@ -13,7 +13,7 @@ from kinsight.dates import AsOf
 from kinsight.errors import IntegrityError
 from kinsight.sequence.executor.counts import count_price_buckets, count_tokens
 from kinsight.sequence.executor.lookups import FIRST_INDEX, Products
-from kinsight.sequence.gather import to_counts
+from kinsight.sequence.gather import UserEvents
 from kinsight.sequence.prices import price_edges
 from kinsight.sequence.products import tokens_of
 
@@ -60,7 +60,7 @@ def read_vocabulary(table: DataFrame, version: str) -> Vocabulary:
 
 
 def vocabulary_rows(
-    histories: DataFrame,
+    histories: UserEvents,
     products: Products,
     coded: DataFrame,
     settings: SequenceConfig,
@@ -73,13 +73,13 @@ def vocabulary_rows(
     types are all kept. Prices are numbered by bucket, so that a greater index is a higher price.
 
     Args:
-        histories: See :func:`kinsight.sequence.gather.to_histories`.
+        histories: Each user's events; read twice.
         products: Codes of products, and the types.
         coded: See :func:`kinsight.sequence.products.product_tokens`.
         settings: Sizes of the vocabulary.
         keep: Persists a frame for the run.
     """
-    counts = keep(to_counts(histories, count_tokens, products))
+    counts = keep(histories.to_counts(count_tokens, products))
     ranked = _product_tokens(counts, coded, products.fields).unionByName(
         _event_types(counts, products.types)
     )
@@ -145,11 +145,11 @@ def _event_types(counts: DataFrame, types: Sequence[str]) -> DataFrame:
     )
 
 
-def _prices(histories: DataFrame, edges: Sequence[float]) -> DataFrame:
+def _prices(histories: UserEvents, edges: Sequence[float]) -> DataFrame:
     """One row a price bucket."""
     upper_edges = F.array(*(F.lit(edge) for edge in edges)).cast("array<double>")
     number = F.col("code") - FIRST_INDEX + 1
-    return to_counts(histories, count_price_buckets, tuple(edges)).select(
+    return histories.to_counts(count_price_buckets, tuple(edges)).select(
         F.lit("price").alias("field"),
         number.cast("string").alias("token"),
         number.cast("string").alias("label"),

@@ -15,20 +15,19 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from kinsight.errors import ConfigError
-from kinsight.hashing import hash_fractions
 from kinsight.progress import Progress
+from kinsight.seed_lists import halves, write_ids
+from kinsight.synth.delivery import TYPES
 from kinsight.synth.draws import Ints
-from kinsight.synth.events import (
-    TYPES,
+from kinsight.synth.events import bot_rows, user_events
+from kinsight.synth.options import SynthOptions
+from kinsight.synth.people import (
     attribute_rows,
-    bot_rows,
     draw_people,
     truth_of_bots,
     truth_rows,
-    user_events,
     user_names,
 )
-from kinsight.synth.options import SynthOptions
 from kinsight.synth.world import ARCHETYPES, Catalogue, item_rows
 
 BATCH_EVENTS = 200_000
@@ -36,6 +35,7 @@ BATCH_EVENTS = 200_000
 BATCH_USERS = 10_000
 """Rows of users made at once at most."""
 TASKS = 64
+BOT_EVENTS_A_TASK = 2_000_000
 ITEMS_A_TASK = 500_000
 MOST_USERS_A_TASK = 200_000
 LEAST_USERS_A_TASK = 2_000
@@ -46,6 +46,9 @@ SEED_USERS = 200_000
 
 MakeRows = Callable[[int, int], Iterable[pa.Table]]
 """From the first and one past the last number to rows."""
+
+Piece = tuple[MakeRows, int, int]
+"""The work of one task."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,20 +97,20 @@ def write_shop(
         )
     source = folder / "source"
     with progress.step("writing events", spark):
-        events = _events(spark, options)
+        events = _made(spark, _event_pieces(options))
         writer = events.write.mode("errorifexists").partitionBy("delivery")
         if options.format == "csv":
             writer = writer.option("header", "true")
         writer.format(options.format).save((source / "events").as_uri())
     with progress.step("writing items, users and the truth", spark):
         items = functools.partial(_item_rows, options)
-        _made(spark, items, options.items, ITEMS_A_TASK).write.parquet((source / "items").as_uri())
+        pieces = _pieces(items, options.items, ITEMS_A_TASK)
+        _made(spark, pieces).write.parquet((source / "items").as_uri())
         users = functools.partial(_user_rows, options, attribute_rows)
-        _made(spark, users, options.users, MOST_USERS_A_TASK).write.parquet(
-            (source / "users").as_uri()
-        )
+        pieces = _pieces(users, options.users, MOST_USERS_A_TASK)
+        _made(spark, pieces).write.parquet((source / "users").as_uri())
         planted = functools.partial(_user_rows, options, truth_rows)
-        truth = _made(spark, planted, options.users, MOST_USERS_A_TASK)
+        truth = _made(spark, _pieces(planted, options.users, MOST_USERS_A_TASK))
         bots = spark.createDataFrame(truth_of_bots(options).to_pandas(), truth.schema)
         truth.unionByName(bots).write.format("delta").save((folder / "truth").as_uri())
     with progress.step("counting", spark):
@@ -123,31 +126,30 @@ def _catalogue(items: int, seed: int) -> Catalogue:
     return Catalogue.of(items, seed)
 
 
-def _events(spark: SparkSession, options: SynthOptions) -> DataFrame:
-    """All rows of events, made in the executors."""
-    of_users = _made(
-        spark, functools.partial(_event_rows, options, -1), options.users, _a_task(options)
-    )
+def _event_pieces(options: SynthOptions) -> list[Piece]:
+    """The work of each task that makes events: some users, or some of a bot's events."""
+    users = functools.partial(_events_of_users, options)
+    a_task = -(-options.users // TASKS)
+    a_task = max(LEAST_USERS_A_TASK, min(a_task, MOST_USERS_A_TASK))
+    work = _pieces(users, options.users, a_task)
     for bot in range(options.bots):
-        rows = functools.partial(_event_rows, options, bot)
-        of_users = of_users.unionByName(_made(spark, rows, options.bot_events, 2_000_000))
-    return of_users
+        of_bot = functools.partial(_events_of_bot, options, bot)
+        work += _pieces(of_bot, options.bot_events, BOT_EVENTS_A_TASK)
+    return work
 
 
-def _a_task(options: SynthOptions) -> int:
-    return max(LEAST_USERS_A_TASK, min(-(-options.users // TASKS), MOST_USERS_A_TASK))
-
-
-def _event_rows(options: SynthOptions, bot: int, begin: int, end: int) -> Iterator[pa.Table]:
+def _events_of_users(options: SynthOptions, begin: int, end: int) -> Iterator[pa.Table]:
     catalogue = _catalogue(options.items, options.seed)
     mean = options.expected_events / options.users
-    step = max(1, min(BATCH_USERS, int(BATCH_EVENTS / mean))) if bot < 0 else BATCH_EVENTS
+    step = max(1, min(BATCH_USERS, int(BATCH_EVENTS / mean)))
     for first in range(begin, end, step):
-        last = min(first + step, end)
-        if bot < 0:
-            yield user_events(options, catalogue, _numbers(first, last))
-        else:
-            yield bot_rows(options, catalogue, bot, first, last)
+        yield user_events(options, catalogue, _numbers(first, min(first + step, end)))
+
+
+def _events_of_bot(options: SynthOptions, bot: int, begin: int, end: int) -> Iterator[pa.Table]:
+    catalogue = _catalogue(options.items, options.seed)
+    for first in range(begin, end, BATCH_EVENTS):
+        yield bot_rows(options, catalogue, bot, first, min(first + BATCH_EVENTS, end))
 
 
 def _user_rows(
@@ -168,18 +170,24 @@ def _numbers(begin: int, end: int) -> Ints:
     return np.arange(begin, end, dtype=np.int64)
 
 
-def _made(spark: SparkSession, rows: MakeRows, count: int, a_task: int) -> DataFrame:
-    """Rows made from the numbers 0 to count - 1, a task so many."""
-    tasks = -(-count // a_task)
-    schema = next(iter(rows(0, 1))).schema
+def _pieces(rows: MakeRows, count: int, a_task: int) -> list[Piece]:
+    """The numbers 0 to count - 1, so many a task."""
+    return [(rows, begin, min(begin + a_task, count)) for begin in range(0, count, a_task)]
+
+
+def _made(spark: SparkSession, pieces: list[Piece]) -> DataFrame:
+    """The rows of all pieces, a task each."""
+    rows, begin, _ = pieces[0]
+    schema = next(iter(rows(begin, begin + 1))).schema
 
     def make(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            for task in batch["id"].to_pylist():
-                begin = task * a_task
-                for part in rows(begin, min(begin + a_task, count)):
+            for number in batch["id"].to_pylist():
+                rows, begin, end = pieces[number]
+                for part in rows(begin, end):
                     yield from part.to_batches(max_chunksize=50_000)
 
+    tasks = len(pieces)
     return spark.range(0, tasks, 1, tasks).mapInArrow(make, from_arrow_schema(schema))
 
 
@@ -189,25 +197,20 @@ def _write_audience(folder: Path, options: SynthOptions) -> int:
     people = draw_people(options, number)
     names = [archetype.name for archetype in ARCHETYPES]
     belongs = people.archetype == names.index(SEED_LIST)
-    ids = user_names(number[belongs & (people.length >= 3)]).to_pylist()
-    is_seed = hash_fractions(ids, f"synth-{options.seed}") < 0.5
-    seeds = [user for user, seed in zip(ids, is_seed, strict=True) if seed][:MOST_SEEDS]
-    audience: dict[str, Any] = {"seeds": {"file": "../seeds/new-parents.csv"}, "minimum_seeds": 25}
-    _write_ids(folder / "seeds", seeds)
+    name = "new-parents"
+    enough = belongs & (people.length >= 3)
+    seeds, _ = halves(user_names(number[enough]).to_pylist(), f"synth-{options.seed}")
+    seeds = seeds[:MOST_SEEDS]
+    audience: dict[str, Any] = {"seeds": {"file": f"../seeds/{name}.csv"}, "minimum_seeds": 25}
+    write_ids(folder / "seeds" / f"{name}.csv", seeds)
     if options.users <= SEED_USERS:  # of more users not all that belong are known here
-        hidden = sorted({*user_names(number[belongs]).to_pylist()} - {*seeds})
-        _write_ids(folder / "truth-lists", hidden)
-        audience["truth"] = {"file": "../truth-lists/new-parents.csv"}
+        hidden = {*user_names(number[belongs]).to_pylist()} - {*seeds}
+        write_ids(folder / "truth-lists" / f"{name}.csv", hidden)
+        audience["truth"] = {"file": f"../truth-lists/{name}.csv"}
     (folder / "audiences").mkdir()
-    path = folder / "audiences" / "new-parents.yaml"
+    path = folder / "audiences" / f"{name}.yaml"
     path.write_text(yaml.safe_dump(audience, sort_keys=False), encoding="utf-8")
     return len(seeds)
-
-
-def _write_ids(folder: Path, ids: list[str]) -> None:
-    folder.mkdir()
-    text = "\n".join(["user_id", *ids, ""])
-    (folder / "new-parents.csv").write_text(text, encoding="utf-8")
 
 
 def _write_config(folder: Path, options: SynthOptions) -> Path:

@@ -36,7 +36,7 @@ HISTORY_SCHEMA = "user_id STRING, " + ", ".join(
         LISTS, ("BIGINT", "INT", "INT", "DOUBLE", "DOUBLE", "BIGINT"), strict=True
     )
 )
-"""A row of :func:`histories_as_rows`, as Spark names it."""
+"""A row of :func:`history_rows`, as Spark names it."""
 
 CHUNK_EVENTS = 100_000
 """Events worked on at once: some 20 MB of arrays, whatever the size of a task."""
@@ -148,9 +148,9 @@ def read_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[Histories]:
         yield from Histories(batch["user_id"], starts - starts[0], **columns).chunks()
 
 
-def histories_as_rows(batches: Iterable[pa.RecordBatch], types: int) -> Iterator[pa.RecordBatch]:
-    """Events of a task to one row a user, see :func:`gather`."""
-    return (part.as_rows() for part in gather(batches, types))
+def history_rows(parts: Iterable[Histories], _: None = None) -> Iterator[pa.RecordBatch]:
+    """One row a user, of :data:`HISTORY_SCHEMA`."""
+    return (part.as_rows() for part in parts)
 
 
 def _numbers(values: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> npt.NDArray[Any]:
