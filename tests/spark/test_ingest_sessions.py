@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from kinsight.ingest.identity import (
     IS_REPEATED,
     is_identical,
+    suspects,
     with_event_ids,
     with_repetitions,
 )
@@ -133,7 +134,10 @@ def test_identical_rows_are_numbered_within_their_file(spark: SparkSession) -> N
     assert seen.where(is_identical()).count() == 2
 
 
-def test_a_mapped_id_is_kept_once_the_first_by_time_and_path(spark: SparkSession) -> None:
+@pytest.mark.parametrize("broadcast", [True, False])
+def test_a_mapped_id_is_kept_once_the_first_by_time_and_path(
+    spark: SparkSession, broadcast: bool
+) -> None:
     frame = events(
         spark,
         [
@@ -142,18 +146,20 @@ def test_a_mapped_id_is_kept_once_the_first_by_time_and_path(spark: SparkSession
             ("u", 9, None, "same time", "a"),
             ("u", 9, None, "same time", "b"),
             ("u", 1, None, "stored", "a"),
+            ("u", 1, None, "once", "a"),
             ("u", 1, None, None, "a"),
             ("u", 1, None, None, "a"),
         ],
     )
     files = spark.createDataFrame([("a", "/z"), ("b", "/y")], "source_file_id STRING, path STRING")
     old = events(spark, [("x", 0, None, "stored", "c")])
-    marked = with_repetitions(frame, files, old)
-    kept = marked.where(~F.col(IS_REPEATED)).select("event_id", "source_file_id").collect()
-    assert sorted((r[0] or "", r[1]) for r in kept) == [
-        ("", "a"),
-        ("", "a"),
-        ("same time", "b"),
-        ("twice", "b"),
+    suspected = suspects(frame, old, broadcast)
+    assert sorted(map(tuple, suspected.collect())) == [
+        ("same time", False),
+        ("stored", True),
+        ("twice", False),
     ]
+    marked = with_repetitions(frame, files, suspected)
+    kept = marked.where(~F.col(IS_REPEATED)).select("event_id", "source_file_id").collect()
+    assert sorted(map(tuple, kept)) == [("same time", "b"), ("twice", "b")]
     assert marked.where(IS_REPEATED).count() == 3

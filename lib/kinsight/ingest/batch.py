@@ -70,16 +70,23 @@ class Batch:
         rows: Rows by kind, see ``kinsight.ingest.rows``; kinds without new files are absent.
         tallies: Counts by kind, file and reason.
         footer_rows: Rows by file id where Parquet footers or a Delta log tell them.
+        kept: What ``keep`` persisted.
     """
 
     files: dict[str, SourceFile]
     rows: dict[Kind, DataFrame]
     tallies: dict[Kind, list[Tally]]
     footer_rows: dict[str, int]
+    kept: list[DataFrame] = dataclasses.field(default_factory=list)
+
+    def keep(self, rows: DataFrame) -> DataFrame:
+        """Persist rows made from the batch's until it is done."""
+        self.kept.append(rows.persist(StorageLevel.MEMORY_AND_DISK))
+        return self.kept[-1]
 
     def unpersist(self) -> None:
         """Free the kept rows."""
-        for rows in self.rows.values():
+        for rows in (*self.rows.values(), *self.kept):
             rows.unpersist()
 
 

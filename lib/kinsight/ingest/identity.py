@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 from kinsight.ingest.reading import FILE_ID
 from kinsight.ingest.rows import CONTENT
 
-IS_REPEATED = "is_repeated"
+IS_REPEATED, IS_STORED = "is_repeated", "is_stored"
 
 _MADE = "row-"
 HASH_DIGITS = 20  # 80 bits: a table of 10^11 rows holds no two contents with one id
@@ -46,28 +46,52 @@ def is_identical() -> Column:
     return F.col("event_id").rlike(f"^{_MADE}[0-9a-f]{{{HASH_DIGITS}}}-[0-9]+$")
 
 
-def with_repetitions(events: DataFrame, files: DataFrame, stored: DataFrame | None) -> DataFrame:
-    """Mark the events whose mapped id is on a stored event, or on a new one that comes before.
+def suspects(events: DataFrame, stored: DataFrame | None, broadcast: bool) -> DataFrame:
+    """The mapped ids that more than one new event bears, or a stored one.
+
+    Only these need a closer look, and on most nights there are few: no event moves to find them,
+    only its id.
+
+    Args:
+        events: New rows with event_id.
+        stored: Stored events that stay, or None; all their ids are read.
+        broadcast: Whether hashes of the new ids, 8 bytes each, fit into every task; stored ids are
+            shuffled otherwise.
+
+    Returns:
+        event_id, each once, and is_stored.
+    """
+    new = events.where("event_id IS NOT NULL").select("event_id")
+    twice = new.groupBy("event_id").count().where("count > 1")
+    found = twice.select("event_id", F.lit(False).alias(IS_STORED))
+    if stored is None:
+        return found
+    if broadcast:
+        hashes = new.select(F.xxhash64("event_id").alias("hash"))
+        near = F.xxhash64("event_id") == F.col("hash")
+        stored = stored.select("event_id").join(F.broadcast(hashes), near, "left_semi")
+    known = stored.join(new, "event_id", "left_semi").select(
+        "event_id", F.lit(True).alias(IS_STORED)
+    )
+    return found.unionByName(known).groupBy("event_id").agg(F.bool_or(IS_STORED).alias(IS_STORED))
+
+
+def with_repetitions(events: DataFrame, files: DataFrame, suspected: DataFrame) -> DataFrame:
+    """The events of suspected ids, each marked where a stored or an earlier one bears its id.
 
     New ones come in the order of (event_time, path, content), so the same files always keep the
-    same rows. Events without an id are never marked.
+    same rows.
 
     Args:
         events: Rows with ``CONTENT``, event_id and source_file_id.
         files: source_file_id and path of the new files.
-        stored: Stored events that stay, or None; all their ids are read.
+        suspected: See :func:`suspects`.
 
     Returns:
         The events with the further column ``is_repeated``.
     """
-    ordered = events.where("event_id IS NOT NULL").withColumn(_HASH, content_hash())
-    ordered = ordered.join(F.broadcast(files.select(FILE_ID, "path")), FILE_ID)
     copies = Window.partitionBy("event_id").orderBy("event_time", "path", _HASH)
-    repeated = F.row_number().over(copies) > 1
-    if stored is not None:
-        known = stored.select("event_id").distinct().withColumn("is_stored", F.lit(True))
-        ordered = ordered.join(known, "event_id", "left")
-        repeated = repeated | F.col("is_stored").isNotNull()
-    marked = ordered.withColumn(IS_REPEATED, repeated).select(*events.columns, IS_REPEATED)
-    others = events.where("event_id IS NULL").withColumn(IS_REPEATED, F.lit(False))
-    return marked.unionByName(others)
+    ordered = events.join(suspected, "event_id").withColumn(_HASH, content_hash())
+    ordered = ordered.join(F.broadcast(files.select(FILE_ID, "path")), FILE_ID)
+    repeated = F.col(IS_STORED) | (F.row_number().over(copies) > 1)
+    return ordered.withColumn(IS_REPEATED, repeated).select(*events.columns, IS_REPEATED)

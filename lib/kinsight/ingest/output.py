@@ -15,12 +15,21 @@ from pyspark.sql.types import StructType
 
 from kinsight.ingest.batch import Batch
 from kinsight.ingest.files import SourceFile
-from kinsight.ingest.identity import IS_REPEATED, is_identical, with_event_ids, with_repetitions
+from kinsight.ingest.identity import (
+    IS_REPEATED,
+    is_identical,
+    suspects,
+    with_event_ids,
+    with_repetitions,
+)
 from kinsight.ingest.reading import FILE_ID
 from kinsight.ingest.rows import RAW, REASON
 from kinsight.ingest.sessions import with_sessions
 from kinsight.runs import StageRun
 from kinsight.tables import table_schema
+
+BROADCAST_IDS = 2_000_000
+"""Up to so many new ids (some 50 MB as hashes) are sent to every task that reads stored ones."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,12 +78,19 @@ def split_repeated(
     spark: SparkSession, batch: Batch, events: DataFrame, stored: DataFrame | None
 ) -> tuple[DataFrame, Counter[str]]:
     """Leave out repeated deliveries of mapped event ids, and count them by file."""
-    if not any(tally.with_event_id for tally in batch.tallies.get("events", ())):
+    mapped = sum(tally.with_event_id for tally in batch.tallies.get("events", ()))
+    if not mapped:
+        return events, Counter()
+    suspected = batch.keep(suspects(events, stored, mapped <= BROADCAST_IDS))
+    if suspected.isEmpty():
         return events, Counter()
     files = file_table(spark, batch.files.values())
-    marked = with_repetitions(events, files, stored)
+    marked = batch.keep(with_repetitions(events, files, suspected))
     repeated = marked.where(IS_REPEATED).groupBy(FILE_ID).count().collect()
-    return marked.where(~F.col(IS_REPEATED)).drop(IS_REPEATED), Counter(dict(repeated))
+    kept = marked.where(~F.col(IS_REPEATED)).drop(IS_REPEATED)
+    # An id that is null is on no other event: such rows stay here.
+    alone = events.join(suspected, "event_id", "left_anti").select(*events.columns)
+    return alone.unionByName(kept), Counter(dict(repeated))
 
 
 def complete_events(
@@ -85,11 +101,17 @@ def complete_events(
     Delta's own optimised write would give the same one file a date for twice the work (31
     against 17 CPU seconds for 1.5 M events): it sorts what is sorted here, and more.
     """
-    # One shuffle: numbering identical rows and finding sessions both look at one user at a time.
-    complete = with_event_ids(events.repartition("user_id"))
-    if any(tally.without_session for tally in batch.tallies.get("events", ())):
-        complete = with_sessions(complete, gap_minutes, stored)
-    dated = complete.withColumn("event_date", F.to_date("event_time"))
+    tallies = [tally for tally in batch.tallies.get("events", ()) if tally.reason is None]
+    without_id = any(tally.with_event_id < tally.rows for tally in tallies)
+    without_session = any(tally.without_session for tally in tallies)
+    if without_id or without_session:
+        # One shuffle: numbering identical rows and finding sessions both look at one user a time.
+        events = events.repartition("user_id")
+    if without_id:
+        events = with_event_ids(events)
+    if without_session:
+        events = with_sessions(events, gap_minutes, stored)
+    dated = events.withColumn("event_date", F.to_date("event_time"))
     # One file a date, more only for dates that would make one task write very much.
     by_date = dated.hint("rebalance", "event_date")
     return by_date.sortWithinPartitions("event_date", "user_id", "event_time", "event_id")
