@@ -26,6 +26,7 @@ LENGTHS = [1, 2, 3, 3, 5, 8, 13, 21, 4, 6] * 12
 
 def make(files: list[str], **settings: object) -> SequenceLoader:
     defaults = {"minimum_length": 3, "held_out_share": 0.2, "seed": 7, "batch_tokens": 64}
+    defaults["sample_users"] = 1_000_000
     return SequenceLoader(files, **(defaults | settings))  # type: ignore[arg-type]  # of mixed types
 
 
@@ -68,6 +69,18 @@ def test_every_long_enough_user_is_trained_on_or_held_out_once(files: list[str])
     assert sorted(survey.held_out.length) == sorted(np.array(LENGTHS)[long & held_out])
     trained = [int(n) for batch in loader.batches(1) for n in batch.length]
     assert sorted(trained) == sorted(np.array(LENGTHS)[long & ~held_out])
+
+
+def test_a_sample_is_trained_on_and_the_rest_counted(files: list[str]) -> None:
+    loader = make(files, sample_users=30)
+    survey, everybody = loader.survey(), make(files).survey()
+    draws = hash_fractions([f"u{i:07d}" for i in range(120)], "held-out:7")
+    sampled = np.array(LENGTHS)[(draws >= 0.2) & (draws < 0.2 + 30 / 120)]
+    assert survey.users == (sampled >= 3).sum()
+    assert survey.users + survey.left_out == everybody.users
+    assert (survey.short, len(survey.held_out)) == (everybody.short, len(everybody.held_out))
+    trained = [int(n) for batch in loader.batches(1) for n in batch.length]
+    assert sorted(trained) == sorted(sampled[sampled >= 3])
 
 
 def test_events_arrive_as_they_were_written(files: list[str]) -> None:
@@ -135,7 +148,7 @@ def test_a_path_that_would_be_cut_off_is_refused() -> None:
 PEAK = """
 import json, resource, sys
 from kinsight.train.loader import SequenceLoader
-loader = SequenceLoader(json.loads(sys.argv[1]), 3, 0.1, 7, 8192)
+loader = SequenceLoader(json.loads(sys.argv[1]), 3, 0.1, 10**6, 7, 8192)
 users = loader.survey().users + sum(len(b.length) for b in loader.batches(1))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps({"users": users, "mib": peak}))

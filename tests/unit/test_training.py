@@ -59,7 +59,7 @@ def run(
     check_choices(config)
     known = training_set()
     vocabulary = Vocabulary("v1", SIZES, known.item_frequency, known.type_frequency, known.purchase)
-    loader = SequenceLoader(files, 3, 0.2, config.seed, config.batch_tokens)
+    loader = SequenceLoader(files, 3, 0.2, config.sample_users, config.seed, config.batch_tokens)
     quiet = progress or Progress(quiet=True)
     return train_encoder(config, vocabulary, loader, loader.survey(), quiet, checkpoints)
 
@@ -105,7 +105,7 @@ def test_an_encoder_that_does_not_learn_passes_over_the_default_objective(
 
 
 def test_item_vectors_are_fitted_on_training_users_alone(files: list[str]) -> None:
-    loader = SequenceLoader(files, 3, 0.2, 7, 256)
+    loader = SequenceLoader(files, 3, 0.2, 1_000, 7, 256)
     survey = loader.survey()
     sampled = sum(len(histories) for histories in loader.sample(100_000))
     assert sampled == survey.users == USERS - len(survey.held_out)

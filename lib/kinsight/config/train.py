@@ -42,6 +42,11 @@ class TrainConfig(Settings):
     weight_decay: float = Field(0.01, ge=0)
     holdout_share: Share = Field(0.1, description="Users kept for early stopping, by id hash.")
     minimum_length: int = Field(3, ge=2, description="Shorter histories are not trained on.")
+    sample_users: int = Field(
+        200_000,
+        ge=1,
+        description="About so many users are trained on at most, chosen by a hash of their id.",
+    )
     minimum_users: int = Field(50, ge=2, description="Fewer trainable users: refused.")
     seed: int = 7
     threads: int | None = Field(None, ge=1, description="Torch threads; all cores by default.")

@@ -63,6 +63,7 @@ def run_train(
             files,
             config.minimum_length,
             config.holdout_share,
+            config.sample_users,
             config.seed,
             config.batch_tokens,
         )
@@ -73,6 +74,7 @@ def run_train(
             "users_trained": survey.users,
             "users_held_out": len(survey.held_out),
             "users_too_short": survey.short,
+            "users_left_out": survey.left_out,
         }
         identity = training_identity(config, as_of, name, survey.fingerprint)
         checkpoints = Checkpoints(root, identity, workspace.progress)

@@ -18,7 +18,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from kinsight.encoders.batch import Batch
-from kinsight.encoders.histories import COLUMNS, INDEX_FIELDS, Histories, cut_by_tokens, ranges
+from kinsight.encoders.histories import (
+    COLUMNS,
+    INDEX_FIELDS,
+    Histories,
+    IntArray,
+    cut_by_tokens,
+    ranges,
+)
 from kinsight.errors import ConfigError, IntegrityError
 from kinsight.hashing import hash_fractions
 from kinsight.train.pages import PAGE, PAGE_FIELDS, flat, from_pages, to_pages
@@ -48,6 +55,7 @@ class Survey:
         users: Users to train on.
         users_with_order: Those of them whose events bear at least two distinct times.
         short: Users whose histories are too short.
+        left_out: Long enough ones beyond the sample.
         longest: Events of the longest history.
         fingerprint: Digest of all long enough histories in the order of the files: equal ones give
             equal batches.
@@ -57,6 +65,7 @@ class Survey:
     users: int
     users_with_order: int
     short: int
+    left_out: int
     longest: int
     fingerprint: str
     held_out: Histories
@@ -70,6 +79,8 @@ class SequenceLoader:
         minimum_length: Users with fewer events are left out.
         held_out_share: Share of the users kept aside, by a hash of their id; lowered where it
             would exceed HELD_OUT_USERS.
+        sample_users: About so many others are trained on at most, by the same hash. All are read,
+            in every epoch.
         seed: Seed of the split and of all orders.
         batch_tokens: Events a batch, padding included.
 
@@ -83,6 +94,7 @@ class SequenceLoader:
         files: Sequence[str],
         minimum_length: int,
         held_out_share: float,
+        sample_users: int,
         seed: int,
         batch_tokens: int,
     ) -> None:
@@ -90,6 +102,7 @@ class SequenceLoader:
         self.rows = _footer_rows(self.urls)
         self.minimum_length = minimum_length
         self.held_out_share = min(held_out_share, HELD_OUT_USERS / max(1, self.rows))
+        self.sample_users = sample_users
         self.seed = seed
         self.batch_tokens = batch_tokens
 
@@ -99,22 +112,29 @@ class SequenceLoader:
         Raises:
             IntegrityError: If petastorm gives another number of rows than the footers.
         """
-        users = ordered = longest = 0
+        users = ordered = enough = longest = 0
         digest = hashlib.sha256()
         kept: list[Histories] = []
         for histories, draw in self._row_groups(epoch=0):
             for values in (draw, *histories.columns.values(), histories.length):
                 digest.update(np.asarray(values).tobytes())
             longest = max(longest, int(histories.length.max(initial=0)))
-            held_out = self._held_out(draw)
-            kept.append(histories.take(np.flatnonzero(held_out)))
-            training = histories.take(np.flatnonzero(~held_out))
+            enough += len(histories)
+            kept.append(histories.take(np.flatnonzero(self._held_out(draw))))
+            training = histories.take(self._training(draw, self._share(self.sample_users)))
             seconds, start = training.columns["seconds"], training.start
             users += len(training)
             ordered += int((seconds[start + training.length - 1] > seconds[start]).sum())
         held = Histories.concatenate(kept)
-        short = self.rows - users - len(held)
-        return Survey(users, ordered, short, longest, digest.hexdigest(), held)
+        return Survey(
+            users=users,
+            users_with_order=ordered,
+            short=self.rows - enough,
+            left_out=enough - users - len(held),
+            longest=longest,
+            fingerprint=digest.hexdigest(),
+            held_out=held,
+        )
 
     def sample(self, users: int) -> Iterator[Histories]:
         """Training users by a hash of their ids, in the order of the files: one pass.
@@ -125,10 +145,9 @@ class SequenceLoader:
         Raises:
             IntegrityError: If petastorm gives another number of rows than the footers.
         """
-        share = self.held_out_share + (1 - self.held_out_share) * min(1, users / max(1, self.rows))
-        for histories, draw in self._row_groups(epoch=0):
-            taken = ~self._held_out(draw) & (draw < share * DRAWS)
-            yield histories.take(np.flatnonzero(taken))
+        share = self._share(users)
+        for histories, draw in self._row_groups(0, share):
+            yield histories.take(self._training(draw, share))
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """The training users of an epoch in random batches of similar lengths.
@@ -141,8 +160,9 @@ class SequenceLoader:
         """
         draws = np.random.default_rng([self.seed, epoch])
         waiting: list[Histories] = []
-        for histories, draw in self._row_groups(epoch):
-            waiting.append(histories.take(np.flatnonzero(~self._held_out(draw))))
+        share = self._share(self.sample_users)
+        for histories, draw in self._row_groups(epoch, share):
+            waiting.append(histories.take(self._training(draw, share)))
             if sum(map(len, waiting)) >= SHUFFLE_USERS:
                 yield from self._mixed(Histories.concatenate(waiting), draws)
                 waiting = []
@@ -161,17 +181,32 @@ class SequenceLoader:
         held_out: npt.NDArray[np.bool_] = draw < self.held_out_share * DRAWS
         return held_out
 
-    def _row_groups(self, epoch: int) -> Iterator[tuple[Histories, npt.NDArray[np.int32]]]:
+    def _share(self, users: int) -> float:
+        """Draws below this share are those held out and about so many others at most."""
+        return min(1.0, self.held_out_share + users / max(1, self.rows))
+
+    def _training(self, draw: npt.NDArray[np.int32], share: float) -> IntArray:
+        """Row numbers of those who are not held out and whose draws are below a share."""
+        rows: IntArray = np.flatnonzero(~self._held_out(draw) & (draw < share * DRAWS))
+        return rows
+
+    def _row_groups(
+        self, epoch: int, share: float = 1.0
+    ) -> Iterator[tuple[Histories, npt.NDArray[np.int32]]]:
         """Users of one row group after the other, and their draws.
 
         Row groups come in an order drawn from seed and epoch; in that of the files in epoch 0.
+
+        Args:
+            epoch: Its number.
+            share: Users whose draws are not below it are read and dropped.
         """
         rows = 0
 
         def pages(frame: pd.DataFrame) -> pd.DataFrame:
             nonlocal rows
             rows += len(frame)
-            return self._pages(frame)
+            return self._pages(frame, share)
 
         columns = ["user_id", "length", *COLUMNS]
         reader = make_batch_reader(
@@ -203,12 +238,13 @@ class SequenceLoader:
                 to_do="run again; if it happens twice, report it",
             )
 
-    def _pages(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """The long enough histories of a row group, as pages."""
+    def _pages(self, frame: pd.DataFrame, share: float) -> pd.DataFrame:
+        """The long enough histories of a row group with draws below a share, as pages."""
         frame = frame[frame["length"] >= self.minimum_length]
+        draws = hash_fractions(frame["user_id"], f"held-out:{self.seed}") * DRAWS
+        frame, draws = frame[draws < share * DRAWS], draws[draws < share * DRAWS]
         length = frame["length"].to_numpy(np.int64)
-        fractions = hash_fractions(frame["user_id"], f"held-out:{self.seed}")
-        draw = np.repeat((fractions * DRAWS).astype(np.int64), length)
+        draw = np.repeat(draws.astype(np.int64), length)
         place = ranges(np.zeros_like(length), length)
         indices = [flat(frame[name]) for name in INDEX_FIELDS]
         return to_pages(np.stack([*indices, place, draw]), flat(frame["seconds"]))
