@@ -195,7 +195,7 @@ class Assignments:
         self.users, self.vectors, self.centroids, self.mllib = users, vectors, centroids, mllib
         nowhere = Space(None, (np.zeros(vectors.shape[1]),), (1.0,))
         clustering = Clustering(nowhere, len(centroids), centroids, np.zeros(0, np.int64), {})
-        self.assigned = assign_users(users, Grouping(True, None, 0), clustering, 1)
+        self.assigned = assign_users(users, Grouping(True, None, 0, ()), clustering, 1)
 
     def spark_alone(self) -> None:
         """Read the vectors, bring them to Python, bring as many columns back."""

@@ -304,12 +304,17 @@ def watched_memory() -> Iterator[Memory]:
         memory.peak_mib = max(memory.peak_mib, tree_mib())
 
 
-def tree_mib() -> float:
-    """Proportional memory (PSS; elsewhere than on Linux resident memory) of the tree, MiB."""
-    me = psutil.Process()
+def tree_mib(root: psutil.Process | None = None) -> float:
+    """Proportional memory (PSS; elsewhere than on Linux resident memory) of a tree, MiB.
+
+    Args:
+        root: The process at its root; this one by default. Of one that has ended: 0.
+    """
     total = 0
-    for process in (me, *me.children(recursive=True)):
-        with contextlib.suppress(psutil.Error):
-            full = process.memory_full_info()
-            total += getattr(full, "pss", full.rss)
+    with contextlib.suppress(psutil.Error):
+        me = root or psutil.Process()
+        for process in (me, *me.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                full = process.memory_full_info()
+                total += getattr(full, "pss", full.rss)
     return total / 2**20

@@ -44,13 +44,11 @@ def read_rows(spark: SparkSession, layout: Layout) -> DataFrame:
     }
     rows = readers[layout.format](spark, layout)
     spoilt = F.lit(SPOILT_LINE.get(layout.format))
-    # Spark writes local paths as file:/x or file:///x, depending on how it came to them.
-    path = F.regexp_replace("_metadata.file_path", "^file:/+", "file:/")
     return (
         rows.select(
             ROW,
             LINE,
-            path.alias("uri"),
+            F.col("_metadata.file_path").alias("uri"),
             F.col("_metadata.file_size").alias("size"),
             F.unix_millis("_metadata.file_modification_time").alias("modified"),
         )
@@ -180,7 +178,12 @@ def _escaped(file: SourceFile) -> str:
 
 
 def _file_ids(spark: SparkSession, files: Sequence[SourceFile]) -> DataFrame:
-    rows = [(file.uri, file.size, file.modified_milliseconds, file.id) for file in files]
+    # Spark writes local paths as file:/x or file:///x, depending on how it came to them.
+    rows = [
+        (uri, file.size, file.modified_milliseconds, file.id)
+        for file in files
+        for uri in {file.uri, re.sub("^file:/+", "file:///", file.uri)}
+    ]
     return spark.createDataFrame(
         rows, f"uri STRING, size BIGINT, modified BIGINT, {FILE_ID} STRING"
     )

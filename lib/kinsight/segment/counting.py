@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from kinsight.labels import readable
+from kinsight.segment.algorithms.shares import UNIT, Bag, ShareSums
 from kinsight.segment.lift import Shares, Term, make_terms
 from kinsight.segment.members import Parts
 
-# Shares are summed as integers in units of 2^-30: sums of doubles depend on the order in which
-# shuffled rows arrive, and a re-run has to give equal tables.
-UNIT = 2.0**30
 # Terms of a cluster and field that reach the driver, the most telling before shrinkage.
 CANDIDATES = 300
 # What fewer members have does not describe a segment.
 LEAST_SUPPORT = 0.02
 LEAST_USERS = 5
 
+MEASURES = ("users", "shares", "squares", "held_shares")
+SUMS = "cluster INT, field STRING, index INT, " + ", ".join(f"{name} BIGINT" for name in MEASURES)
 
-def count_terms(members: DataFrame, vocabulary: DataFrame, parts: Parts) -> list[list[Term]]:
+
+def count_terms(
+    members: DataFrame, vocabulary: DataFrame, fields: Sequence[str], parts: Parts
+) -> list[list[Term]]:
     """Terms of the vocabulary that members of each cluster over- or under-index on.
 
     Args:
-        members: cluster (0 to k - 1), held_out, bags: one row a user.
+        members: cluster (0 to k - 1), held_out, of_odd_days (whether only events of odd days
+            count) and bags, a row a user.
         vocabulary: Rows of the vocabulary version of the bags.
+        fields: Its fields.
         parts: Sizes of the clusters.
 
     Returns:
@@ -47,7 +54,7 @@ def count_terms(members: DataFrame, vocabulary: DataFrame, parts: Parts) -> list
         Window.partitionBy("cluster", "field").orderBy(F.desc("telling"), "index")
     )
     counted = (
-        _sums(members)
+        _sums(members, fields)
         .withColumns({"base_shares": base, "base_held_shares": held_base})
         .where(F.col("users") >= _by_cluster(least.astype(np.int64)))
         .withColumn("telling", telling)
@@ -58,35 +65,53 @@ def count_terms(members: DataFrame, vocabulary: DataFrame, parts: Parts) -> list
     return _terms(counted.toPandas(), parts)
 
 
-def _sums(members: DataFrame) -> DataFrame:
+def _sums(members: DataFrame, fields: Sequence[str]) -> DataFrame:
     """Sums a (cluster, field, token): each user's share of events in the field's bag."""
-    total = F.aggregate("bag.counts", F.lit(0.0), lambda sum_, count: sum_ + count)
-    each = (
-        members.select("cluster", "held_out", F.explode("bags").alias("field", "bag"))
-        .select("cluster", "held_out", "field", "bag", total.alias("total"))
-        .where(F.col("total") > 0)
-        .select(
-            "cluster",
-            "held_out",
-            "field",
-            "total",
-            F.explode(F.arrays_zip("bag.tokens", "bag.counts")).alias("entry"),
-        )
-        .withColumn("share", F.col("entry.counts") / F.col("total"))
+    bags = [
+        F.col("bags")[field][name].alias(f"{name}_{number}")
+        for number, field in enumerate(fields)
+        for name in ("tokens", "counts", "odd_days")
+    ]
+    rows = members.select("cluster", "held_out", "of_odd_days", *bags)
+    key = ("cluster", "field", "index")
+    summed = rows.mapInArrow(_adder(fields), SUMS).groupBy(*key)
+    return summed.agg(*(F.sum(name).alias(name) for name in MEASURES))
+
+
+def _adder(
+    fields: Sequence[str],
+) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    names = pa.array(fields)
+
+    def add(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        sums = ShareSums(len(fields))
+        for batch in batches:
+            cluster = batch.column("cluster").to_numpy().astype(np.int64)
+            held_out, of_odd_days = (
+                batch.column(name).to_numpy(zero_copy_only=False)
+                for name in ("held_out", "of_odd_days")
+            )
+            for number in range(len(fields)):
+                sums.add(number, cluster, held_out, _bag(batch, number, of_odd_days))
+        found = {name: pa.array(values) for name, values in sums.result().items()}
+        found["field"] = names.take(found["field"])
+        found["cluster"], found["index"] = (found[n].cast("int32") for n in ("cluster", "index"))
+        yield pa.RecordBatch.from_pydict(found)
+
+    return add
+
+
+def _bag(batch: pa.RecordBatch, field: int, of_odd_days: npt.NDArray[np.bool_]) -> Bag:
+    """The bags of a field: of odd days for some users, of all days for the others."""
+    tokens, counts, odd_days = (
+        batch.column(f"{name}_{field}") for name in ("tokens", "counts", "odd_days")
     )
-
-    def fixed(value: Column) -> Column:
-        return F.round(value * F.lit(UNIT)).cast("bigint")
-
-    def of(part: Column, value: Column) -> Column:
-        return F.sum(F.when(part, value).otherwise(F.lit(0)))
-
-    share, held_out = F.col("share"), F.col("held_out")
-    return each.groupBy("cluster", "field", F.col("entry.tokens").alias("index")).agg(
-        of(~held_out, F.lit(1)).alias("users"),
-        of(~held_out, fixed(share)).alias("shares"),
-        of(~held_out, fixed(share * share)).alias("squares"),
-        of(held_out, fixed(share)).alias("held_shares"),
+    length = pc.fill_null(pc.list_value_length(tokens), 0).to_numpy().astype(np.int64)
+    of_all, of_odd = (c.flatten().to_numpy().astype(np.float64) for c in (counts, odd_days))
+    return Bag(
+        tokens.flatten().to_numpy(),
+        np.where(np.repeat(of_odd_days, length), of_odd, of_all),
+        length,
     )
 
 

@@ -8,11 +8,7 @@ histories: where they take part in the grouping, what is measured has taken part
 
 from __future__ import annotations
 
-from typing import Literal
-
-import numpy as np
-import numpy.typing as npt
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from kinsight.segment.blocks import Grouping
@@ -20,13 +16,11 @@ from kinsight.segment.fitting import Clustering
 from kinsight.segment.inputs import Inputs
 from kinsight.segment.members import COLD, assign_users
 
-Days = Literal["all", "even", "odd"]
-
 
 def measured_members(
     inputs: Inputs, grouping: Grouping, clustering: Clustering, assigned: DataFrame
-) -> tuple[DataFrame, npt.NDArray[np.int64]]:
-    """The members of each cluster with the bags they are measured on.
+) -> DataFrame:
+    """The members of each cluster, and the days on which each is measured.
 
     Args:
         inputs: Users and bags of the date.
@@ -35,52 +29,50 @@ def measured_members(
         assigned: user_id, cluster, held_out: one row a user.
 
     Returns:
-        cluster, held_out, bags; and the held-out members of each cluster. Without bags in the
-        grouping these are all warm users; else held-out users count where their even days put
-        them, and only if they have events of the grouping's field on days of both kinds.
+        user_id, cluster, held_out, of_odd_days. Without bags in the grouping these are all warm
+        users; else held-out users count where their even days put them, and only if they have
+        events of the grouping's field on days of both kinds.
     """
     warm = assigned.where(F.col("cluster") != COLD).select("user_id", "cluster", "held_out")
-    held_out = warm.where("held_out")
     if grouping.field is None:
-        members = warm.join(bags_of(inputs.bags, "all"), "user_id")
-    else:
-        has_any = F.size(F.col("bags")[grouping.field]["tokens"]) > 0
-        users = inputs.users.join(held_out.select("user_id"), "user_id", "left_semi")
-        even = bags_of(inputs.bags, "even").where(has_any)
-        columns = grouping.columns(users, even).where(F.col("tokens").isNotNull())
-        by_even_days = assign_users(columns, grouping, clustering, minimum_events=0)
-        held_out = by_even_days.select("user_id", "cluster", F.lit(True).alias("held_out"))
-        held_out = held_out.join(bags_of(inputs.bags, "odd").where(has_any), "user_id")
-        fitting = warm.where(~F.col("held_out"))
-        members = fitting.join(bags_of(inputs.bags, "all"), "user_id").unionByName(held_out)
-    counts = np.zeros(len(clustering.centroids), dtype=np.int64)
-    for cluster, users_held_out in held_out.groupBy("cluster").count().collect():
-        counts[cluster] = users_held_out
-    return members.select("cluster", "held_out", "bags"), counts
+        return warm.withColumn("of_odd_days", F.lit(False))
+    held_out = warm.where("held_out").select("user_id")
+    users = inputs.users.join(held_out, "user_id", "left_semi")
+    even = even_days(inputs.bags.join(held_out, "user_id", "left_semi"), grouping.field)
+    columns = grouping.columns(users, even).where(F.col("tokens").isNotNull())
+    by_even_days = assign_users(columns, grouping, clustering, minimum_events=0)
+    return (
+        warm.where(~F.col("held_out"))
+        .withColumn("of_odd_days", F.lit(False))
+        .unionByName(
+            by_even_days.select(
+                "user_id",
+                "cluster",
+                F.lit(True).alias("held_out"),
+                F.lit(True).alias("of_odd_days"),
+            )
+        )
+    )
 
 
-def bags_of(bags: DataFrame, days: Days) -> DataFrame:
-    """Bags of all, the even or the odd days, without the tokens not met on them.
+def even_days(bags: DataFrame, field: str) -> DataFrame:
+    """What users met of a field on even days, if they have events of it on days of both kinds.
 
     Args:
         bags: Rows of user_bags.
-        days: Which days.
+        field: The field.
 
     Returns:
-        user_id, bags: by field the tokens and counts.
+        user_id and bags, which holds nothing but the field's tokens and counts.
     """
-
-    def of_days(bag: Column) -> Column:
-        if days == "all":
-            return F.struct(bag["tokens"].alias("tokens"), bag["counts"].alias("counts"))
-        counts = bag["odd_days"]
-        if days == "even":
-            counts = F.zip_with(bag["counts"], bag["odd_days"], lambda n, of_odd: n - of_odd)
-        entries = F.zip_with(
-            bag["tokens"], counts, lambda token, n: F.struct(token.alias("token"), n.alias("n"))
-        )
-        met = F.filter(entries, lambda entry: entry["n"] > 0)
-        return F.struct(met["token"].alias("tokens"), met["n"].alias("counts"))
-
-    by_field = F.transform_values("bags", lambda _, bag: of_days(bag))
-    return bags.select("user_id", by_field.alias("bags"))
+    bag = F.col("bags")[field]
+    counts = F.zip_with(bag["counts"], bag["odd_days"], lambda n, of_odd: n - of_odd)
+    entries = F.zip_with(
+        bag["tokens"], counts, lambda token, n: F.struct(token.alias("token"), n.alias("n"))
+    )
+    met = F.filter(entries, lambda entry: entry["n"] > 0)
+    on_odd = F.exists(bag["odd_days"], lambda n: n > 0)
+    of_field = F.struct(met["token"].alias("tokens"), met["n"].alias("counts"))
+    return bags.where((F.size(met) > 0) & on_odd).select(
+        "user_id", F.create_map(F.lit(field), of_field).alias("bags")
+    )

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -15,7 +16,7 @@ from kinsight.errors import IntegrityError, RefusedError
 from kinsight.runs import StageRun, StageSummary
 from kinsight.segment.algorithms.numbers import LEAST_STABILITY
 from kinsight.segment.algorithms.spherical import Floats
-from kinsight.segment.blocks import choose_grouping
+from kinsight.segment.blocks import Grouping, choose_grouping
 from kinsight.segment.choosing import Chosen, choose_segments
 from kinsight.segment.counting import count_terms
 from kinsight.segment.describing import describe_segments
@@ -69,9 +70,7 @@ def run_segment(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False
         try:
             counted, ids = _match(run, inputs, clustering, assigned, config)
             with run.step("finding what segments over-index on"):
-                measured, held_out = measured_members(inputs, grouping, clustering, assigned)
-                parts = Parts(counted.parts.fitting, held_out)
-                terms = count_terms(measured, inputs.vocabulary, parts)
+                terms = _count_terms(inputs, grouping, clustering, assigned, counted)
             rows = _describe(
                 run,
                 inputs,
@@ -184,6 +183,27 @@ def _match(
     for kind in ("continued", "born", "split", "merged", "retired"):
         run.counts[f"segments_{kind}"] = sum(row["kind"] == kind for row in ids.lineage)
     return counted, ids
+
+
+def _count_terms(
+    inputs: Inputs,
+    grouping: Grouping,
+    clustering: Clustering,
+    assigned: DataFrame,
+    counted: Counted,
+) -> list[list[Term]]:
+    """What members of each cluster do more or less than others, measured on held-out users."""
+    measured = measured_members(inputs, grouping, clustering, assigned).persist()
+    try:
+        sizes = measured.where("held_out").groupBy("cluster").count().collect()
+        held_out = np.zeros(len(clustering.centroids), dtype=np.int64)
+        for cluster, users in sizes:
+            held_out[cluster] = users
+        parts = Parts(counted.parts.fitting, held_out)
+        members = measured.join(inputs.bags.select("user_id", "bags"), "user_id")
+        return count_terms(members, inputs.vocabulary, grouping.fields, parts)
+    finally:
+        measured.unpersist()
 
 
 def _describe(

@@ -1,0 +1,326 @@
+"""Two nights of the whole pipeline on a synthetic shop: seconds a stage, memory, and the limits.
+
+    python -m benchmarks.nightly --users 100000
+
+The shop comes from `kinsight synth`; both nights are `kinsight run` in processes of their own. The
+first reads everything and trains; the second reads one more delivery and keeps the model. Then the
+limits of the stages that have one run on the same files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import deltalake
+import faiss
+import numpy as np
+import polars as pl
+import psutil
+import pyarrow as pa
+import pyarrow.dataset as ds
+import yaml
+
+from benchmarks.embed import TORCH, Limit
+from benchmarks.results import FOLDER, circumstances, save, table
+from benchmarks.runner import SAMPLE_SECONDS, Goal, goal_table, reference_work, said, tree_mib
+from kinsight.embed.inference import INPUT_COLUMNS
+from kinsight.encoders.artifact import read_artifact
+
+AS_OF = dt.date(2024, 7, 1)
+STAGES = ("ingest", "sequence", "train", "embed", "segment", "expand", "report")
+AUDIENCES = 100
+"""Of the matrix product that is the limit of an expansion's pass: some more than there are cost
+next to nothing."""
+
+
+def kinsight(*arguments: str) -> tuple[float, float]:
+    """Run a command; its wall seconds and the most memory (PSS) of its process tree, MiB."""
+    begin, peak = time.perf_counter(), 0.0
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kinsight", *arguments],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        while process.poll() is None:
+            peak = max(peak, tree_mib(psutil.Process(process.pid)))
+            time.sleep(SAMPLE_SECONDS)
+        if process.returncode:
+            output.seek(0)
+            raise SystemExit(f"kinsight {' '.join(arguments)}\n{output.read()[-4000:]}")
+    return time.perf_counter() - begin, peak
+
+
+def delta_rows(path: Path) -> ds.Dataset:
+    """The newest version of a Delta table, read without a JVM."""
+    found = deltalake.DeltaTable(str(path))
+    files = [file.removeprefix("file://") for file in found.file_uris()]
+    return ds.dataset(files, format="parquet", partitioning="hive")
+
+
+def stage_seconds(warehouse: Path, as_of: dt.date) -> dict[str, float]:
+    """Seconds of each stage of the newest run; ``ingest`` has no date and is the newest of all."""
+    rows = delta_rows(warehouse / "runs").to_table(
+        columns=["stage", "as_of", "started_at", "finished_at"]
+    )
+    seconds: dict[str, tuple[dt.datetime, float]] = {}
+    for row in rows.to_pylist():
+        if row["as_of"] in (None, as_of):
+            took = (row["finished_at"] - row["started_at"]).total_seconds()
+            known = seconds.get(row["stage"])
+            if known is None or row["started_at"] > known[0]:
+                seconds[row["stage"]] = row["started_at"], took
+    return {stage: seconds[stage][1] for stage in STAGES if stage in seconds}
+
+
+def tasks_of(log: Path) -> dict[str, dict[str, float]]:
+    """What the Spark tasks of each stage took, from Spark's event log.
+
+    Returns:
+        By stage: ``core_seconds`` (run time of all tasks, their Python included), ``shuffle`` and
+        ``spilled`` (bytes written), ``jobs``, and ``driver_heap`` (bytes at most while it ran).
+    """
+    owner: dict[int, str] = {}
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    files = (file for file in log.rglob("events_*") if file.is_file())
+    for event in (json.loads(line) for file in files for line in file.open()):
+        if event["Event"] == "SparkListenerJobStart":
+            about = (event.get("Properties") or {}).get("spark.job.description") or ""
+            # Delta puts words of its own in front of ours.
+            stage = next((s for s in STAGES if f"{s}: " in about), "")
+            found[stage]["jobs"] += 1
+            owner |= dict.fromkeys(event["Stage IDs"], stage)
+        elif event["Event"] == "SparkListenerTaskEnd" and event.get("Task Metrics"):
+            metrics = event["Task Metrics"]
+            of_stage = found[owner.get(event["Stage ID"], "")]
+            of_stage["core_seconds"] += metrics["Executor Run Time"] / 1000
+            of_stage["shuffle"] += metrics["Shuffle Write Metrics"]["Shuffle Bytes Written"]
+            of_stage["spilled"] += metrics["Disk Bytes Spilled"]
+        elif event.get("Executor ID") == "driver" and "Executor Metrics" in event:
+            heap = event["Executor Metrics"]["JVMHeapMemory"]
+            of_stage = found[owner.get(event["Stage ID"], "")]
+            of_stage["driver_heap"] = max(of_stage["driver_heap"], heap)
+    return {stage: dict(counts) for stage, counts in found.items() if stage}
+
+
+def timed(work: Callable[[], Any]) -> float:
+    """Seconds of some work, the better of two runs."""
+    found = []
+    for _ in range(2):
+        begin = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - begin)
+    return min(found)
+
+
+def limit_seconds(folder: Path, as_of: dt.date, scratch: Path) -> dict[str, float]:
+    """What the costly work of stages takes outside of Spark, on the same data and cores."""
+    events = str(folder / "source" / "events" / "*" / "*.parquet")
+    warehouse = folder / "warehouse"
+    sequences = delta_rows(warehouse / "sequences").to_table(
+        columns=[*INPUT_COLUMNS], filter=ds.field("as_of") == pa.scalar(as_of)
+    )
+    half = len(sequences) // 2
+    paths = [scratch / "one.parquet", scratch / "two.parquet"]
+    for path, part in zip(paths, (sequences[:half], sequences[half:]), strict=True):
+        pa.parquet.write_table(part, path)
+    models = [p for p in (warehouse / "_models").iterdir() if not p.name.startswith((".", "_"))]
+    alone = Limit(paths, read_artifact(models[0]), 2, TORCH)
+    embed = timed(alone.encode)
+    alone.stop()
+    column = delta_rows(warehouse / "embeddings").to_table(
+        columns=["vector"], filter=ds.field("as_of") == pa.scalar(as_of)
+    )["vector"]
+    users = len(column)
+    vectors = np.ascontiguousarray(
+        column.combine_chunks().flatten().to_numpy().reshape(users, -1), dtype=np.float32
+    )
+    centroids = vectors[:: max(1, users // 12)][:12]
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(centroids)
+    weights = np.ascontiguousarray(vectors[:AUDIENCES].T)
+    return {
+        "sequence": timed(lambda: polars_sequences(events, scratch / "sequences.parquet")),
+        "embed": embed,
+        "segment": timed(lambda: index.search(vectors, 2)),
+        "expand": timed(lambda: vectors @ weights),
+    }
+
+
+def polars_sequences(events: str, out: Path) -> None:
+    """The events sorted by user and time, as lists; no vocabulary is made."""
+    pl.scan_parquet(events).select(
+        "user_id", "event_time", "event_type", "item_id", "category", "brand", "price"
+    ).sort("user_id", "event_time").group_by("user_id", maintain_order=True).agg(
+        pl.all().exclude("user_id").tail(200)
+    ).collect().write_parquet(out)
+
+
+def configure(folder: Path, train: dict[str, Any], conf: dict[str, str], **spark: str) -> Path:
+    """Set training and Spark in a synthetic shop's configuration; its path.
+
+    Spark logs its events to FOLDER/log, which :func:`tasks_of` reads.
+    """
+    config = folder / "kinsight.yaml"
+    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+    logged = {
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.compress": "false",
+        "spark.eventLog.logStageExecutorMetrics": "true",
+        "spark.eventLog.dir": (folder / "log").as_uri(),
+    }
+    settings |= {"train": train, "spark": {"conf": conf | logged, **spark}}
+    config.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    return config
+
+
+def run_night(config: Path, as_of: dt.date) -> dict[str, Any]:
+    """`kinsight run` for a date: ``wall`` seconds, ``peak_mib``, and by stage seconds and tasks."""
+    log = config.parent / "log"
+    shutil.rmtree(log, ignore_errors=True)
+    log.mkdir()
+    wall, peak = kinsight("run", "-c", str(config), "--as-of", str(as_of), "--quiet")
+    stages = stage_seconds(config.parent / "warehouse", as_of)
+    return {"wall": wall, "peak_mib": peak, "stages": stages, "tasks": tasks_of(log)}
+
+
+def two_nights(folder: Path, users: int, epochs: int, memory: str) -> dict[str, Any]:
+    """Make a shop and run both nights; what they took."""
+    made, _ = kinsight("synth", str(folder), "--users", str(users), "--nights", "2", "--quiet")
+    config = configure(folder, {"epochs": epochs}, {"spark.driver.memory": memory})
+    night = AS_OF - dt.timedelta(days=1)
+    delivery = folder / "source" / "events" / f"delivery={night}"
+    delivery.rename(folder / "later")
+    result: dict[str, Any] = {"users": users, "synth_seconds": made}
+    for name, as_of in (("first", night), ("second", AS_OF)):
+        if name == "second":
+            (folder / "later").rename(delivery)
+        result[name] = run_night(config, as_of)
+    counts = delta_rows(folder / "warehouse" / "events").count_rows()
+    before = delta_rows(folder / "warehouse" / "events").count_rows(
+        filter=ds.field("event_date") < pa.scalar(night)
+    )
+    size = {
+        path.name: sum(file.stat().st_size for file in path.rglob("*.parquet"))
+        for path in sorted((folder / "warehouse").iterdir())
+        if path.is_dir()
+    }
+    return result | {"events": counts, "new_events": counts - before, "bytes": size}
+
+
+def shown(result: dict[str, Any]) -> str:
+    """Seconds of each stage of both nights beside the limit, and its tasks on the second."""
+    limits, rows = result["limits"], []
+    for stage in STAGES:
+        first, second = (result[n]["stages"].get(stage) for n in ("first", "second"))
+        tasks = result["second"]["tasks"].get(stage, {})
+        rows.append(
+            [
+                stage,
+                "" if first is None else f"{first:.1f}",
+                "" if second is None else f"{second:.1f}",
+                f"{limits[stage]:.2f}" if stage in limits else "",
+                f"{tasks.get('core_seconds', 0):.1f}",
+                f"{tasks.get('shuffle', 0) / 1e6:,.0f}",
+                tasks.get("jobs", 0),
+            ]
+        )
+    whole = [f"{result[n]['wall']:.1f}" for n in ("first", "second")]
+    rows.append(["whole, with starting", *whole, "", "", "", ""])
+    memory = [f"{result[n]['peak_mib']:,.0f}" for n in ("first", "second")]
+    rows.append(["most memory, MiB PSS", *memory, "", "", "", ""])
+    tasks = [f"{word} on the second" for word in ("core s", "shuffled MB", "Spark jobs")]
+    return table(["", "first night s", "second night s", "limit s", *tasks], rows)
+
+
+def scale_curve() -> None:
+    """One table of all sizes that were measured, in RESULTS.md."""
+    found = [json.loads(p.read_text()) for p in (FOLDER / "results").glob("nightly_*.json")]
+    found.sort(key=lambda result: result["users"])
+    rows = []
+    for result in found:
+        second = result["second"]
+        stages = second["stages"]
+        rows.append(
+            [
+                f"{result['users']:,}",
+                f"{result['events']:,}",
+                f"{result['first']['wall']:,.0f}",
+                f"{second['wall']:,.0f}",
+                *(f"{stages[s] / result['users'] * 1e6:,.0f}" for s in STAGES if s != "train"),
+                f"{second['wall'] / result['users'] * 1e6:,.0f}",
+                f"{max(result[n]['peak_mib'] for n in ('first', 'second')):,.0f}",
+            ]
+        )
+    stages = [s for s in STAGES if s != "train"]
+    heads = [*stages, "whole"]
+    columns = ["users", "events", "first night s", "second night s", *heads, "peak MiB"]
+    text = (
+        "Stages and whole: seconds a million users of the second night, which reads one more "
+        "delivery and does not train. Small shops pay for starting Spark and for its jobs.\n\n"
+        + table(columns, rows)
+    )
+    save("scale", {"sizes": [result["users"] for result in found]}, "Scale curve", text)
+
+
+def main() -> None:
+    """Parse arguments, measure, save."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.nightly", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--users", type=int, default=100_000)
+    parser.add_argument("--epochs", type=int, default=2, help="of the first night's training")
+    parser.add_argument("--driver-memory", default="2g")
+    parser.add_argument("--keep", type=Path, help="a new folder that keeps the shop")
+    o = parser.parse_args()
+    facts = circumstances("pyspark", "torch", "polars", "faiss-cpu")
+    reference = reference_work()
+    scratch = Path(tempfile.mkdtemp(prefix="kinsight-bench-"))
+    try:
+        folder = o.keep or scratch / "shop"
+        result = two_nights(folder, o.users, o.epochs, o.driver_memory)
+        result["limits"] = limit_seconds(folder, AS_OF, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    second, limits = result["second"]["stages"], result["limits"]
+    limited = sum(second[stage] for stage in limits)
+    goals = [
+        Goal("stages with a limit, second night, limits = 1", limited / sum(limits.values()), 2),
+        Goal(
+            "second night, first night without training = 1",
+            result["second"]["wall"]
+            / (result["first"]["wall"] - result["first"]["stages"]["train"]),
+            0.25,
+        ),
+    ]
+    about = (
+        f"{o.users:,} users, {result['events']:,} events, of which {result['new_events']:,} "
+        f"({result['new_events'] / result['events']:.1%}) come on the second night; 2 cores, "
+        f"{o.driver_memory} for Spark's driver; at most {o.epochs} epochs. Limits, on the second "
+        "night's data: Polars makes lists of the latest 200 events and no vocabulary, torch alone "
+        "encodes, FAISS finds two of 12 centroids, numpy multiplies vectors with weights of "
+        f"{AUDIENCES} audiences. Stages with a limit are {limited / sum(second.values()):.0%} of "
+        "the second night. A fixed piece of numpy work took "
+        f"{reference:.2f} s before."
+    )
+    result |= {"circumstances": facts, "about": about, "goals": [g.as_json() for g in goals]}
+    text = "\n\n".join([about, shown(result), goal_table(goals), said(facts)])
+    save(f"nightly_{o.users}", result, f"Two nights of {o.users:,} users", text)
+    scale_curve()
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
