@@ -30,5 +30,9 @@ class Settings(BaseModel):
 
     def stable_hash(self) -> str:
         """Twelve hex digits that change only when a value changes."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return self.hash_without(set())
+
+    def hash_without(self, names: set[str]) -> str:
+        """The same of all settings but those named."""
+        text = json.dumps(self.model_dump(mode="json", exclude=names), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]

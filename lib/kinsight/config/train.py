@@ -44,10 +44,22 @@ class TrainConfig(Settings):
     minimum_length: int = Field(3, ge=2, description="Shorter histories are not trained on.")
     minimum_users: int = Field(50, ge=2, description="Fewer trainable users: refused.")
     seed: int = 7
-    threads: int | None = Field(None, ge=1, description="Torch threads; all cores by default.")
+    processes: int = Field(
+        1, ge=1, description="More train together, each on its share of users; 1: in the driver."
+    )
+    threads: int | None = Field(
+        None, ge=1, description="Torch threads a process; by default its share of the cores."
+    )
     refresh_after_days: int = Field(
         90, ge=1, description="`kinsight run` trains anew when the model is older than this."
     )
+
+    def stable_hash(self) -> str:
+        """Twelve hex digits that change only when a value changes.
+
+        One process counts as no such setting: models of the time before it stay valid.
+        """
+        return self.hash_without({"processes"} if self.processes == 1 else set())
 
 
 class EmbedConfig(Settings):

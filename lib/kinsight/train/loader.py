@@ -2,6 +2,10 @@
 
 What is in memory at once: a few row groups (16 MiB of Parquet each, see spark-conf/local.conf), the
 shuffle buffer, one batch. None grows with the table.
+
+Where several processes train together, each reads its own row groups: a shard of petastorm's. Of
+few row groups that would be unequal work, or none: then each process reads them all and takes every
+N-th user of each.
 """
 
 from __future__ import annotations
@@ -35,6 +39,9 @@ SHUFFLE_USERS = 8_192
 """Users mixed before they are cut into batches."""
 HELD_OUT_USERS = 10_000
 """Held-out users at most; they stay in memory."""
+GROUPS_A_RANK = 8
+"""With fewer row groups a process, users are dealt out instead: no shard is larger than another by
+more than an eighth. Reading them all costs each process a few hundredths of its training."""
 DRAWS = 2**31
 """A user's draw is a whole number below this, by a hash of the id; those below the held-out share
 of it are held out."""
@@ -72,6 +79,8 @@ class SequenceLoader:
             would exceed HELD_OUT_USERS.
         seed: Seed of the split and of all orders.
         batch_tokens: Events a batch, padding included.
+        rank: This process, from 0; it reads its shard alone.
+        ranks: Processes that train together. Their shards are the table: every row is in one.
 
     Raises:
         ConfigError: If a path holds characters that petastorm cannot read.
@@ -85,11 +94,18 @@ class SequenceLoader:
         held_out_share: float,
         seed: int,
         batch_tokens: int,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         self.urls = sorted((readable_url(file) for file in files), key=_part_number)
-        self.rows = _footer_rows(self.urls)
+        groups = _footer_rows(self.urls)
+        self.rank, self.ranks = rank, ranks
+        self.by_group = len(groups) >= GROUPS_A_RANK * ranks
+        # As petastorm deals row groups out, and as `_pages` deals out users.
+        own = groups[rank::ranks] if self.by_group else [len(range(g)[rank::ranks]) for g in groups]
+        self.rows = sum(own)
         self.minimum_length = minimum_length
-        self.held_out_share = min(held_out_share, HELD_OUT_USERS / max(1, self.rows))
+        self.held_out_share = min(held_out_share, HELD_OUT_USERS / max(1, sum(groups)))
         self.seed = seed
         self.batch_tokens = batch_tokens
 
@@ -167,11 +183,14 @@ class SequenceLoader:
         Row groups come in an order drawn from seed and epoch; in that of the files in epoch 0.
         """
         rows = 0
+        sharded = self.by_group and self.ranks > 1
+        users = slice(None) if self.by_group else slice(self.rank, None, self.ranks)
 
         def pages(frame: pd.DataFrame) -> pd.DataFrame:
             nonlocal rows
-            rows += len(frame)
-            return self._pages(frame)
+            own = frame.iloc[users]
+            rows += len(own)
+            return self._pages(own)
 
         columns = ["user_id", "length", *COLUMNS]
         reader = make_batch_reader(
@@ -182,6 +201,8 @@ class SequenceLoader:
             workers_count=1,
             results_queue_size=1,
             shuffle_row_groups=epoch > 0,
+            cur_shard=self.rank if sharded else None,
+            shard_count=self.ranks if sharded else None,
             seed=(self.seed * 1_000_003 + epoch) % 2**32,
             transform_spec=TransformSpec(
                 pages,
@@ -241,20 +262,21 @@ def _part_number(url: str) -> tuple[int, str]:
     return int(number.group(1)) if number else 0, name
 
 
-def _footer_rows(urls: Sequence[str]) -> int:
-    """Rows of all files, from their footers.
+def _footer_rows(urls: Sequence[str]) -> list[int]:
+    """Rows of each row group of all files, in their order, from their footers.
 
     Raises:
         IntegrityError: If a file is missing or no Parquet.
     """
     if not urls:
-        return 0
+        return []
     files, paths = get_filesystem_and_path_or_paths(list(urls))
-    rows = 0
+    rows: list[int] = []
     try:
         for path in paths:
             with files.open(path, "rb") as file:
-                rows += parquet.read_metadata(file).num_rows
+                footer = parquet.read_metadata(file)
+            rows += [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
     except (OSError, ArrowInvalid) as error:
         raise IntegrityError(
             "A file of table sequences cannot be read.",
