@@ -287,7 +287,7 @@ def test_only_marked_lines_reach_the_console(capsys: pytest.CaptureFixture[str])
     relay.send_failure(IntegrityError("Lost.", expected="2", found="1", to_do="again"), 1)
     sent = capsys.readouterr().out
     console = Console(file=io.StringIO(), width=200)
-    with relay.relayed(Progress(console)) as failures:
+    with relay.relayed(Progress(console)) as lines:
         print("W1126 torch/distributed/run.py: noise")  # noqa: T201  # as torch prints
         print("\n".join(f"executor: {line}" for line in sent.splitlines()))  # noqa: T201
     assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]  # StringIO
@@ -295,6 +295,7 @@ def test_only_marked_lines_reach_the_console(capsys: pytest.CaptureFixture[str])
         "  warning: a checkpoint [is] damaged",
     ]
     assert capsys.readouterr().out == ""
-    error = relay.known_error(failures[0])
+    error = relay.known_error(lines.failures[0])
+    assert list(lines.others) == ["W1126 torch/distributed/run.py: noise"]
     assert isinstance(error, IntegrityError)
     assert (error.problem, error.found) == ("Lost.", "1")

@@ -33,6 +33,9 @@ from kinsight.train.process import Work, train_process
 from kinsight.train.relay import known_error, parse_line, relayed
 from kinsight.trouble import explain
 
+_ROOT_CAUSE = re.compile(r"Root Cause.*?\brank\s*:\s*(\d+).*?\bexitcode\s*:\s*(-?\d+)", re.DOTALL)
+"""Rank and exit code of the process that ended first, in torchrun's account."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Distributed:
@@ -125,7 +128,8 @@ class Distributed:
         """
         clock = time.monotonic()
         processes = self.config.processes
-        self.progress.say(f"training in {processes} processes of {self.threads} threads")
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        self.progress.say(f"training in {processes} processes of {threads}")
         with _token(checkpoints.folder) as token:
             work = Work(
                 self.config,
@@ -164,18 +168,23 @@ class Distributed:
         with (
             _laid_over(spark.sparkContext.environment, environment),
             _laid_over(os.environ, environment),
-            relayed(self.progress) as failures,
+            relayed(self.progress) as lines,
         ):
             try:
                 distributor.run(train_process, work)
                 return
             except Exception as error:
                 cause = error
-        text = str(cause)
-        sent = [found for line in text.splitlines() if (found := parse_line(line))]
-        failures += [found for found in sent if found["kind"] == "failure"]
+        # TorchDistributor's own error knows no more than that there is no result: pyspark's wrapper
+        # around torchrun drops its exit code. Executors may tell the rest, output does in any case.
+        text = "\n".join([str(cause), *lines.others])
+        failures = lines.failures + [
+            found for line in text.splitlines() if (found := parse_line(line)) is not None
+        ]
         known = next((e for e in map(known_error, failures) if e is not None), None)
-        raise known or explain(cause) or _died(text, failures, processes, checkpoints) from cause
+        raise (
+            known or explain(RuntimeError(text)) or _died(text, failures, processes, checkpoints)
+        ) from cause
 
 
 class _Mute(Progress):
@@ -197,11 +206,11 @@ def _died(
         processes: How many there were.
         checkpoints: Where training can go on.
     """
-    account = re.search(r"rank\s*:\s*(\d+).*?exitcode\s*:\s*(-?\d+)", text, re.DOTALL)
     found = next((line for line in text.splitlines() if line.strip()), "nothing said")[:300]
-    if account:
-        code = int(account[2])
-        found = f"process {account[1]} of {processes} (counted from 0) " + (
+    # On a cluster each process has its torchrun: of those that lost a partner it tells exit codes.
+    if accounts := [(int(code), rank) for rank, code in _ROOT_CAUSE.findall(text)]:
+        code, rank = min(accounts)
+        found = f"process {rank} of {processes} (counted from 0) " + (
             f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         )
         own = (f"; it said: {f['error']}: {f['text'][:300]}" for f in failures)

@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import sys
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,8 @@ from kinsight.errors import KinsightError
 from kinsight.progress import Progress
 
 MARK = "kinsight-rank "
+OTHERS = 400
+"""Lines of others that are kept, for torchrun's account of a failure is among the last."""
 
 
 def send(kind: str, **content: Any) -> None:
@@ -63,12 +66,17 @@ class RelayedLines(io.TextIOBase):
     Args:
         progress: Where their lines are shown.
         out: The stream that it stands for.
+
+    Attributes:
+        failures: What processes said of their ends.
+        others: The latest lines without the mark.
     """
 
     def __init__(self, progress: Progress, out: Any) -> None:
         self.progress = progress
         self.out = out
         self.failures: list[dict[str, Any]] = []
+        self.others: deque[str] = deque(maxlen=OTHERS)
         self._rest = ""
 
     def writable(self) -> bool:
@@ -85,6 +93,7 @@ class RelayedLines(io.TextIOBase):
     def _take(self, line: str) -> None:
         found = parse_line(line)
         if found is None:
+            self.others.append(line)
             return
         if found["kind"] == "failure":
             self.failures.append(found)
@@ -115,12 +124,12 @@ def known_error(failure: dict[str, Any]) -> KinsightError | None:
 
 
 @contextlib.contextmanager
-def relayed(progress: Progress) -> Iterator[list[dict[str, Any]]]:
-    """Let nothing but marked lines through to the person; the failures among them are kept.
+def relayed(progress: Progress) -> Iterator[RelayedLines]:
+    """Let nothing but marked lines through to the person.
 
     Yields:
-        The failures, as they come in.
+        What is kept of the lines, as they come in.
     """
     lines = RelayedLines(progress, sys.stderr)
     with contextlib.redirect_stdout(lines), contextlib.redirect_stderr(lines):
-        yield lines.failures
+        yield lines
