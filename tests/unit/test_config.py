@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kinsight.config import KinsightConfig, load_config, parse_settings
+from kinsight.config import KinsightConfig, TrainConfig, load_config, parse_settings
 from kinsight.errors import ConfigError
 
 MINIMAL = """
@@ -118,3 +118,13 @@ def test_tables_need_exactly_one_root() -> None:
     data = {"tables": {}, "ingest": {"events": [{"name": "e", "path": "x"}]}}
     with pytest.raises(ConfigError, match="either `path` or `schema`"):
         parse_settings(KinsightConfig, data, Path("x.yaml"))
+
+
+def test_models_of_one_process_stay_valid_and_those_of_more_are_others() -> None:
+    one = TrainConfig()
+    assert one.processes == 1
+    # The hash of these settings before there was a number of processes.
+    assert one.stable_hash() == "31330e015f78"
+    assert TrainConfig(processes=1).stable_hash() == one.stable_hash()
+    assert TrainConfig(processes=2).stable_hash() != TrainConfig(processes=3).stable_hash()
+    assert TrainConfig(processes=2).stable_hash() != one.stable_hash()

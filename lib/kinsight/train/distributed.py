@@ -27,6 +27,7 @@ from kinsight.encoders.base import Encoder
 from kinsight.errors import ConfigError, EnvironmentProblem, KinsightError
 from kinsight.objectives.base import TrainingSet
 from kinsight.progress import Progress
+from kinsight.spark import is_running
 from kinsight.train.checkpoint import Checkpoints
 from kinsight.train.loop import Fit, WeightedObjectives, finish, is_over, new_learner
 from kinsight.train.process import Work, train_process
@@ -59,12 +60,14 @@ class Distributed:
 
         Raises:
             ConfigError: If it has fewer cores, or a number of executors that changes.
+            EnvironmentProblem: If a cluster has fewer cores at the time: later it may have more.
         """
         context = spark.sparkContext
         local = re.fullmatch(r"local(\[[^\]]*\])?", str(context.master)) is not None
         cores = _tasks_at_once(context)
         if config.processes > cores:
-            raise ConfigError(
+            kind = ConfigError if local else EnvironmentProblem
+            raise kind(
                 "Training wants more processes than Spark has cores for.",
                 expected=f"train.processes of at most {cores}, the tasks that {context.master} "
                 "runs at once",
@@ -170,11 +173,15 @@ class Distributed:
             _laid_over(os.environ, environment),
             relayed(self.progress) as lines,
         ):
+            spark.sparkContext.setJobDescription(f"train: training in {processes} processes")
             try:
                 distributor.run(train_process, work)
                 return
             except Exception as error:
                 cause = error
+            finally:
+                if is_running(spark.sparkContext):
+                    spark.sparkContext.setJobDescription("")
         # TorchDistributor's own error knows no more than that there is no result: pyspark's wrapper
         # around torchrun drops its exit code. Executors may tell the rest, output does in any case.
         text = "\n".join([str(cause), *lines.others])

@@ -47,7 +47,7 @@ def run_train(
             no room for the processes.
         RefusedError: If there are no sequences, or too few to learn from.
         IntegrityError: If the files hold other rows than their footers say.
-        EnvironmentProblem: If a process of training ended before its time.
+        EnvironmentProblem: If a process of training ended before its time, or has no room.
     """
     config = workspace.config.train
     options = check_choices(config).model_dump(mode="json")

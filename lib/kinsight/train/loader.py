@@ -40,8 +40,9 @@ SHUFFLE_USERS = 8_192
 HELD_OUT_USERS = 10_000
 """Held-out users at most; they stay in memory."""
 GROUPS_A_RANK = 8
-"""With fewer row groups a process, users are dealt out instead: no shard is larger than another by
-more than an eighth. Reading them all costs each process a few hundredths of its training."""
+"""With fewer row groups a process, users are dealt out instead: shards of row groups would differ
+by more than an eighth. All processes read all files then: 0.1 s for 3,000 users, beside 3.5 s of an
+epoch in two processes."""
 DRAWS = 2**31
 """A user's draw is a whole number below this, by a hash of the id; those below the held-out share
 of it are held out."""
