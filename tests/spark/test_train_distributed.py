@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -106,10 +107,11 @@ def kill_the_second(root: Path) -> None:
         assert time.monotonic() < deadline, "waited in vain for a checkpoint"
         time.sleep(0.005)
     for process in psutil.Process().children(recursive=True):
-        is_rank = "torch" not in " ".join(process.cmdline()[:-1])
-        if is_rank and process.environ().get("RANK") == "1":
-            process.kill()
-            return
+        with contextlib.suppress(psutil.Error):  # it ended meanwhile
+            is_rank = "torch" not in " ".join(process.cmdline()[:-1])
+            if is_rank and process.environ().get("RANK") == "1":
+                process.kill()
+                return
     raise AssertionError("no second process")
 
 

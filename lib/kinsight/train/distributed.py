@@ -220,7 +220,11 @@ def _died(
         found = f"process {rank} of {processes} (counted from 0) " + (
             f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         )
-        own = (f"; it said: {f['error']}: {f['text'][:300]}" for f in failures)
+        own = (
+            f"; it said: {f['error']}: {f['text'][:300]}"
+            for f in failures
+            if f["rank"] in (int(rank), -1)
+        )
         found += next(own, "") if code > 0 else ""
     epoch = checkpoints.newest_epoch()
     again = f"it goes on after epoch {epoch}" if epoch else "it begins anew: no epoch was finished"
