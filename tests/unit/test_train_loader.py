@@ -16,7 +16,8 @@ from kinsight.encoders.histories import COLUMNS, INDEX_FIELDS, ranges
 from kinsight.errors import ConfigError, IntegrityError
 from kinsight.hashing import hash_fractions
 from kinsight.train import loader as loader_module
-from kinsight.train.loader import SequenceLoader, readable_url
+from kinsight.train.files import readable_url
+from kinsight.train.loader import SequenceLoader
 from kinsight.train.pages import PAGE, from_pages, to_pages
 from tests.histories import random_histories
 from tests.sequence_files import to_table, write_files

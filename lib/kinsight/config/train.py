@@ -49,7 +49,12 @@ class TrainConfig(Settings):
     )
     minimum_users: int = Field(50, ge=2, description="Fewer trainable users: refused.")
     seed: int = 7
-    threads: int | None = Field(None, ge=1, description="Torch threads; all cores by default.")
+    processes: int = Field(
+        1, ge=1, description="More train together, each on its share of users; 1: in the driver."
+    )
+    threads: int | None = Field(
+        None, ge=1, description="Torch threads a process; by default its share of the cores."
+    )
     refresh_after_days: int = Field(
         90, ge=1, description="`kinsight run` trains anew when the model is older than this."
     )

@@ -159,6 +159,11 @@ class Checkpoints:
         except OSError as error:
             self.progress.warn(f"no checkpoint of epoch {state.epoch}: {error}")
 
+    def newest_epoch(self) -> int:
+        """The epoch of the newest checkpoint, sound or not; 0 where there is none."""
+        names = (folder.name.removeprefix("epoch-") for folder in self.folder.glob("epoch-*"))
+        return max((int(name) for name in names if name.isdigit()), default=0)
+
     def remove(self) -> None:
         """Remove the checkpoints of this training, and their root where nothing else is in it."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from contextlib import ExitStack
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,15 +17,17 @@ import kinsight
 from kinsight.config import TrainConfig
 from kinsight.dates import AsOf
 from kinsight.encoders.artifact import Artifact
+from kinsight.encoders.registry import encoder_type
 from kinsight.errors import EnvironmentProblem
 from kinsight.models import Model, list_models, model_folder
 from kinsight.objectives.registry import check_choices
 from kinsight.runs import StageRun, StageSummary
 from kinsight.tables import KeyValue, key_predicate, table_schema
 from kinsight.train.checkpoint import FOLDER, Checkpoints
+from kinsight.train.distributed import Distributed
 from kinsight.train.fetching import local_files
 from kinsight.train.loader import SequenceLoader
-from kinsight.train.training import Vocabulary, train_encoder
+from kinsight.train.training import Elsewhere, Vocabulary, train_encoder
 from kinsight.workspace import Workspace
 
 
@@ -40,9 +43,11 @@ def run_train(
         restart: Begin anew even where a run that did not end left a checkpoint.
 
     Raises:
-        ConfigError: If the encoder, an objective or the artifact root is wrong.
+        ConfigError: If the encoder, an objective or the artifact root is wrong, or the session has
+            no room for the processes.
         RefusedError: If there are no sequences, or too few to learn from.
         IntegrityError: If the files hold other rows than their footers say.
+        EnvironmentProblem: If a process of training ended before its time, or has no room.
     """
     config = workspace.config.train
     options = check_choices(config).model_dump(mode="json")
@@ -58,6 +63,9 @@ def run_train(
         sequences = run.read("sequences", published.version if pinned is None else pinned)
         with run.step("finding the files"):
             files = sequences.where(key_predicate(key)).inputFiles()
+            several = _several_processes(workspace)
+            if several is not None:
+                several.require_shared(files)
             files = scratch.enter_context(local_files(workspace.spark, files))
         loader = SequenceLoader(
             files,
@@ -76,11 +84,23 @@ def run_train(
             "users_too_short": survey.short,
             "users_left_out": survey.left_out,
         }
-        identity = training_identity(config, as_of, name, survey.fingerprint)
+        threads = several.threads if several is not None else None
+        identity = training_identity(config, as_of, name, survey.fingerprint, threads)
         checkpoints = Checkpoints(root, identity, workspace.progress)
         if restart:
             checkpoints.remove()
-        trained = train_encoder(config, vocabulary, loader, survey, workspace.progress, checkpoints)
+        elsewhere: Elsewhere | None = None
+        if several is not None:
+            elsewhere = partial(
+                several.train,
+                sizes=vocabulary.sizes,
+                rows=loader.rows,
+                files=files,
+                checkpoints=checkpoints,
+            )
+        trained = train_encoder(
+            config, vocabulary, loader, survey, workspace.progress, checkpoints, elsewhere
+        )
         artifact = Artifact.of(
             trained.encoder, config.encoder.name, options, name, vocabulary.sizes
         )
@@ -128,6 +148,18 @@ def run_train(
     # Only now is the run in the log; killed before, it is trained no second time.
     checkpoints.remove()
     return summary
+
+
+def _several_processes(workspace: Workspace) -> Distributed | None:
+    """The processes to train in; None where the driver does what there is to do.
+
+    Raises:
+        ConfigError: If the session has no room for them.
+    """
+    config = workspace.config.train
+    if config.processes == 1 or not config.epochs or not encoder_type(config.encoder.name).learns:
+        return None
+    return Distributed.plan(workspace.spark, config, workspace.progress)
 
 
 def usable_model(workspace: Workspace, as_of: AsOf) -> Model | None:
@@ -181,20 +213,31 @@ def read_vocabulary(run: StageRun, version: str) -> Vocabulary:
 
 
 def training_identity(
-    config: TrainConfig, as_of: AsOf, vocabulary_version: str, fingerprint: str
+    config: TrainConfig,
+    as_of: AsOf,
+    vocabulary_version: str,
+    fingerprint: str,
+    threads: int | None = None,
 ) -> dict[str, str]:
     """Everything that decides the weights: a checkpoint of another training is never taken up.
 
     Threads are among it, for their number decides the order of sums. The sequences stand by their
     content and not by their Delta version: what `kinsight run` writes again after it was killed has
     another version and the same rows.
+
+    Args:
+        config: The choices.
+        as_of: The date.
+        vocabulary_version: The tokens of the sequences.
+        fingerprint: Digest of the sequences.
+        threads: Torch threads of each of several processes.
     """
     return {
         "config_hash": config.stable_hash(),
         "as_of": as_of.date.isoformat(),
         "vocabulary_version": vocabulary_version,
         "sequences": fingerprint,
-        "threads": str(config.threads or os.cpu_count() or 1),
+        "threads": str(threads or config.threads or os.cpu_count() or 1),
         "kinsight": kinsight.__version__,
         "torch": torch.__version__,
     }

@@ -1,4 +1,11 @@
-"""The training loop: AdamW, early stopping on held-out users, the best weights kept."""
+"""The training loop: AdamW, early stopping on held-out users, the best weights kept.
+
+Several processes (``ranks``) run the same loop, each over its own users. A step takes one batch of
+each and the gradient of the loss over all their targets: that of one process with the union of the
+batches, but for draws and for negatives, which an objective takes from its own batch alone. So N
+processes take batches N times as large, and a rank whose users are all read adds none to the last
+steps of an epoch.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +24,11 @@ from kinsight.config import TrainConfig
 from kinsight.encoders.base import Encoder
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.histories import Histories, cut_by_tokens
-from kinsight.errors import RefusedError
+from kinsight.errors import EnvironmentProblem, IntegrityError, RefusedError
 from kinsight.objectives.base import Objective
 from kinsight.progress import Progress
 from kinsight.train.checkpoint import Checkpoints, Learner, State
+from kinsight.train.ranks import ALONE, Ranks
 
 WeightedObjectives = Sequence[tuple[float, Objective]]
 
@@ -71,6 +79,20 @@ def repeatable(seed: int, threads: int | None) -> Iterator[None]:
         torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]  # as above
 
 
+def new_learner(encoder: Encoder, objectives: WeightedObjectives, config: TrainConfig) -> Learner:
+    """Encoder and objectives with a fresh optimiser and source of draws."""
+    learned = nn.ModuleList([encoder, *(objective for _, objective in objectives)])
+    optimiser = torch.optim.AdamW(
+        learned.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+    return Learner(learned, optimiser, torch.Generator().manual_seed(config.seed))
+
+
+def is_over(state: State, config: TrainConfig) -> bool:
+    """Whether training ends here: all epochs are run, or the last few brought nothing."""
+    return state.epoch >= config.epochs or state.epoch - state.best_epoch >= config.patience
+
+
 def fit(
     encoder: Encoder,
     objectives: WeightedObjectives,
@@ -80,52 +102,47 @@ def fit(
     config: TrainConfig,
     progress: Progress,
     checkpoints: Checkpoints | None = None,
+    ranks: Ranks = ALONE,
 ) -> Fit:
     """Train in place; encoder and objectives are left with what did best on held-out users.
 
     Args:
         encoder: The encoder.
         objectives: Weights and losses; their sum is minimised.
-        epoch_batches: Epoch number, from 1, to its batches.
-        users: Users an epoch, for the progress bar.
-        held_out: Histories of users that ``epoch_batches`` leaves out.
+        epoch_batches: Epoch number, from 1, to its batches; those of this rank.
+        users: Users an epoch, of all ranks.
+        held_out: Histories of users that ``epoch_batches`` leaves out; those of this rank.
         config: Epochs, patience, learning rate, seed.
         progress: Where a person sees it.
         checkpoints: Where each epoch's end is kept, and where an earlier run may have left one:
-            then training goes on from there, to the same weights.
+            then training goes on from there, to the same weights. Rank 0 writes them.
+        ranks: The processes that train together.
 
     Raises:
         RefusedError: If nothing can be predicted for held-out users, or the loss is never finite.
+        EnvironmentProblem: If the ranks find different checkpoints.
+        IntegrityError: If an epoch of several ranks did not see every user once.
     """
-    learned = nn.ModuleList([encoder, *(objective for _, objective in objectives)])
-    weights = list(learned.parameters())
-    optimiser = torch.optim.AdamW(
-        weights, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
-    draws = torch.Generator().manual_seed(config.seed)
-    learner = Learner(learned, optimiser, draws)
+    learner = new_learner(encoder, objectives, config)
     clock = time.monotonic()
     state = checkpoints.load(learner) if checkpoints else None
+    _require_one_checkpoint(state, ranks)
     if state is not None:
         progress.say(f"resuming after epoch {state.epoch} of {config.epochs}")
     else:
-        state = State(0, held_out_loss(encoder, objectives, held_out, config), 0, _copy(learned))
+        first = held_out_loss(encoder, objectives, held_out, config, ranks)
+        state = State(0, first, 0, _copy(learner.weights))
     with progress.bar("training", total=users * config.epochs) as bar:
-        while state.epoch < config.epochs and state.epoch - state.best_epoch < config.patience:
+        while not is_over(state, config):
             epoch = state.epoch + 1
             begun = time.monotonic()
-            total, steps = 0.0, 0
+            total, steps, before = 0.0, 0, state.seen
+            ranks.reseed(config.seed, epoch, learner.draws)
             encoder.train()
-            for batch in epoch_batches(epoch):
-                loss = torch.stack(
-                    [weight * one(encoder, batch, draws).mean for weight, one in objectives]
-                ).sum()
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-                torch.nn.utils.clip_grad_norm_(weights, GRADIENT_NORM)
-                optimiser.step()
-                total, steps = total + loss.item(), steps + 1
-                state.seen += len(batch.length)
+            for batch in ranks.in_step(epoch_batches(epoch)):
+                loss, taken = _step(learner, encoder, objectives, batch, ranks)
+                total, steps = total + loss, steps + 1
+                state.seen += taken
                 rate = state.seen / (state.training_seconds + time.monotonic() - begun)
                 if bar is not None:
                     detail = f"epoch {epoch} of {config.epochs}, loss {total / steps:.3f}"
@@ -135,9 +152,12 @@ def fit(
                         completed=state.seen,
                         detail=f"{detail}, {rate:,.0f} users/s, at most {left:,.0f} s left",
                     )
+            if ranks.count > 1:
+                _require_users(state.seen - before, users, ranks)
             state.training_seconds += time.monotonic() - begun
             state.epoch = epoch
-            found = held_out_loss(encoder, objectives, held_out, config)
+            found = held_out_loss(encoder, objectives, held_out, config, ranks)
+            [total] = ranks.sums([total])
             rate = state.seen / state.training_seconds
             left = (users * config.epochs - state.seen) / rate
             progress.say(
@@ -145,24 +165,101 @@ def fit(
                 f"held-out {found:.4f}, {rate:,.0f} users/s, at most {left:,.0f} s left"
             )
             if found < state.best:  # false where the loss is no number
-                state.best, state.best_epoch, state.kept = found, epoch, _copy(learned)
-            if checkpoints:
+                state.best, state.best_epoch, state.kept = found, epoch, _copy(learner.weights)
+            if checkpoints and ranks.rank == 0:
                 checkpoints.save(learner, state)
-    learned.load_state_dict(state.kept)
+    return finish(learner, state, encoder, time.monotonic() - clock)
+
+
+def finish(learner: Learner, state: State, encoder: Encoder, seconds: float) -> Fit:
+    """Leave encoder and objectives with the best weights of a training that is over."""
+    learner.weights.load_state_dict(state.kept)
     encoder.eval()
     return Fit(
         held_out_loss=state.best,
         best_epoch=state.best_epoch,
         epochs=state.epoch,
-        seconds=time.monotonic() - clock,
+        seconds=seconds,
         users_per_second=state.seen / state.training_seconds if state.seen else 0.0,
     )
 
 
+def _step(
+    learner: Learner,
+    encoder: Encoder,
+    objectives: WeightedObjectives,
+    batch: Batch | None,
+    ranks: Ranks,
+) -> tuple[float, int]:
+    """One step of all ranks.
+
+    Returns:
+        This rank's part of the loss, whose sum over the ranks is that of all their targets, and
+        the users of all ranks.
+    """
+    weights = list(learner.weights.parameters())
+    losses = (
+        [one(encoder, batch, learner.draws) for _, one in objectives] if batch is not None else []
+    )
+    targets = [loss.targets for loss in losses] or [0] * len(objectives)
+    users, *counted = ranks.sums([0 if batch is None else len(batch.length), *targets])
+    learner.optimiser.zero_grad(set_to_none=True)
+    part = 0.0
+    if losses:
+        loss = torch.stack(
+            [
+                weight * (one.total / max(1, int(number)))
+                for (weight, _), one, number in zip(objectives, losses, counted, strict=True)
+            ]
+        ).sum()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        part = loss.item()
+    ranks.add_gradients(weights)
+    torch.nn.utils.clip_grad_norm_(weights, GRADIENT_NORM)
+    learner.optimiser.step()
+    return part, int(users)
+
+
+def _require_one_checkpoint(state: State | None, ranks: Ranks) -> None:
+    """Refuse to go on from different places.
+
+    Raises:
+        EnvironmentProblem: On all ranks.
+    """
+    epoch = state.epoch if state else 0
+    if not ranks.agree(epoch):
+        raise EnvironmentProblem(
+            "The processes of training do not see the same checkpoints.",
+            expected="one folder that all of them reach (tables.artifacts), sound in all of them",
+            found=f"epoch {epoch} in process {ranks.rank}, another one elsewhere",
+            to_do="put tables.artifacts on a file system that all nodes mount, or begin anew with "
+            "`kinsight train --restart`",
+        )
+
+
+def _require_users(seen: int, users: int, ranks: Ranks) -> None:
+    """Refuse an epoch that lost a user or took one twice.
+
+    Raises:
+        IntegrityError: On all ranks.
+    """
+    if seen != users:
+        raise IntegrityError(
+            "An epoch did not train on every user once.",
+            expected=f"{users} users in {ranks.count} processes together",
+            found=f"{seen}",
+            to_do="run again; if it happens twice, report it",
+        )
+
+
 def held_out_loss(
-    encoder: Encoder, objectives: WeightedObjectives, held_out: Histories, config: TrainConfig
+    encoder: Encoder,
+    objectives: WeightedObjectives,
+    held_out: Histories,
+    config: TrainConfig,
+    ranks: Ranks = ALONE,
 ) -> float:
-    """The weighted loss on held-out users, with the same random draws every time.
+    """The weighted loss on the held-out users of all ranks, with the same draws every time.
 
     Raises:
         RefusedError: If there is nothing to predict.
@@ -176,14 +273,15 @@ def held_out_loss(
             for batch in batches_by_length(held_out, config.batch_tokens):
                 loss = objective(encoder, batch, draws)
                 total, targets = total + float(loss.total), targets + loss.targets
-            if not targets:
+            total, counted = ranks.sums([total, targets])
+            if not counted:
                 raise RefusedError(
                     "There is nothing to predict for the held-out users.",
                     expected="held-out users with events at two or more distinct times",
                     found=f"0 of {len(held_out)} held-out users",
                     to_do="raise train.holdout_share, or bring more users",
                 )
-            value += weight * total / targets
+            value += weight * total / counted
     return value
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -19,7 +19,10 @@ from kinsight.objectives.registry import build_objectives
 from kinsight.progress import Progress
 from kinsight.train.checkpoint import Checkpoints
 from kinsight.train.loader import SequenceLoader, Survey
-from kinsight.train.loop import WeightedObjectives, fit, repeatable
+from kinsight.train.loop import Fit, WeightedObjectives, fit, repeatable
+
+Elsewhere = Callable[[Encoder, WeightedObjectives, TrainingSet], Fit]
+"""Trains in other processes; leaves encoder and objectives as ``fit`` does."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +68,7 @@ def train_encoder(
     survey: Survey,
     progress: Progress,
     checkpoints: Checkpoints | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Trained:
     """Build an encoder and, if it learns, train it and measure it on held-out users.
 
@@ -75,6 +79,7 @@ def train_encoder(
         survey: What one pass over them found.
         progress: Where a person sees it.
         checkpoints: Where the end of each epoch is kept.
+        elsewhere: Trains in other processes in place of this one.
 
     Raises:
         RefusedError: If there is too little to learn from.
@@ -102,16 +107,19 @@ def train_encoder(
             purchase=vocabulary.purchase,
         )
         objectives = build_objectives(config.objective, encoder, data)
-        found = fit(
-            encoder,
-            objectives,
-            loader.batches,
-            survey.users,
-            survey.held_out,
-            config,
-            progress,
-            checkpoints,
-        )
+        if elsewhere is not None:
+            found = elsewhere(encoder, objectives, data)
+        else:
+            found = fit(
+                encoder,
+                objectives,
+                loader.batches,
+                survey.users,
+                survey.held_out,
+                config,
+                progress,
+                checkpoints,
+            )
         measures = {
             "held_out_loss": found.held_out_loss,
             "epochs": float(found.epochs),
