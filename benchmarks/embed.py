@@ -129,14 +129,16 @@ def by_lifestream(spark: SparkSession, source: Path, out: Path, model: Artifact)
 def by_predict_batch(padded: DataFrame, model: Artifact, width: int) -> DataFrame:
     """Spark ML's ``predict_batch_udf`` on users as they come, padded to one width before."""
 
-    def make() -> Callable[..., npt.NDArray[np.float32]]:
+    def make() -> Callable[..., Any]:
+        # Spark counts the parameters: one an input column, in the order of COLUMNS.
         def predict(
-            *columns: npt.NDArray[np.int64],
-        ) -> npt.NDArray[np.float32]:
-            length = columns[-1].astype(np.int64)
+            item: Any, event_type: Any, category: Any, brand: Any, price: Any, hour_of_week: Any,
+            seconds: Any, length: Any,
+        ) -> Any:  # fmt: skip
             there = np.arange(width) < length[:, None]
-            flat = {n: c[there] for n, c in zip(COLUMNS, columns[:-1], strict=True)}
-            return encode_lists(model, flat, length)
+            columns = (item, event_type, category, brand, price, hour_of_week, seconds)
+            flat = {n: c[there] for n, c in zip(COLUMNS, columns, strict=True)}
+            return encode_lists(model, flat, length.astype(np.int64))
 
         return predict
 

@@ -56,6 +56,18 @@ def test_rows_come_back_in_their_order_with_all_columns(artifact: Artifact) -> N
     assert np.allclose(out.column("norm").to_numpy(), np.linalg.norm(vectors, axis=1), rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["transformer", "gru", "content_mean"])
+def test_half_width_gives_nearly_the_same_vectors(name: str) -> None:
+    encoder = build_encoder(name, {}, SIZES, seed=5)
+    model = Artifact.of(encoder, name, {}, "v1", SIZES)
+    batch = arrow(random_histories([9, 1, 4, 30, 2, 200]))
+    [exact], [half] = (list(encode_batches([batch], model, 512, h)) for h in (False, True))
+    assert half.schema == OUTPUT_SCHEMA
+    one, two = (np.stack(out.column("vector").to_pylist()) for out in (exact, half))
+    cosine = (one * two).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(two, axis=1)
+    assert cosine.min() > 0.999
+
+
 def test_slices_of_a_batch_are_read_as_slices(artifact: Artifact) -> None:
     whole = arrow(random_histories([3, 8, 5, 2]))
     [out] = encode_batches([whole], artifact, tokens=1)

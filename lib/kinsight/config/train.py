@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -67,3 +67,8 @@ class EmbedConfig(Settings):
         None, description="By default the newest ready model whose as-of is not later."
     )
     batch_tokens: int = Field(4_096, ge=64, description="Events a batch, padding included.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="Of matrix products. `bfloat16` is faster on processors that have it (AMX, "
+        "AVX-512 BF16) and slower on others.",
+    )
