@@ -77,8 +77,8 @@ bench: setup $(VENV)/.bench ## Speed beside peers and limits, in benchmarks/RESU
 	  --only Kinsight "lifestream's recipe"
 	@$(BIN)/python -m benchmarks.kmeans --users 100000 --clusters 100 --repeats 2
 	@$(BIN)/python -m benchmarks.expand_many --users 60000
-	@$(BIN)/python -m benchmarks.embed --repeats 2
-	@$(BIN)/python -m benchmarks.train --repeats 2
+	@$(BIN)/python -m benchmarks.embed
+	@$(BIN)/python -m benchmarks.train
 	@$(BIN)/python -m benchmarks.nightly --users 100000
 	@$(BIN)/pytest -m heavy -s -k memory_does_not_grow tests/unit
 

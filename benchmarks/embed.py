@@ -28,7 +28,7 @@ from pyspark.sql.types import ArrayType, FloatType
 from torch import nn
 from torch.ao.quantization import quantize_dynamic
 
-from benchmarks.runner import Contender, Goal, compare, report, to_nowhere
+from benchmarks.runner import Contender, compare, report, to_nowhere
 from benchmarks.shapes import lists, user_ids, write_parts
 from kinsight.config import EmbedConfig, SparkConfig
 from kinsight.embed.inference import (
@@ -178,14 +178,12 @@ def torch_alone(paths: list[Path], model: Artifact, form: str, orders: Any, answ
     exact = encode_histories(encoder, *ready[0], TOKENS)
     if form == INT8:
         encoder = quantize_dynamic(encoder, {nn.Linear}, dtype=torch.qint8)
-    half = torch.autocast("cpu", torch.bfloat16, enabled=form == HALF)
-    with half:
-        found = encode_histories(encoder, *ready[0], TOKENS)
+    half = form == HALF
+    found = encode_histories(encoder, *ready[0], TOKENS, half)
     answers.put(float(nn.functional.cosine_similarity(found, exact, dim=2).min()))
     while orders.get(timeout=900):  # a parent that was killed gives no more orders
-        with half:
-            for histories, order in ready:
-                encode_histories(encoder, histories, order, TOKENS)
+        for histories, order in ready:
+            encode_histories(encoder, histories, order, TOKENS, half)
         answers.put(None)
 
 
@@ -261,7 +259,7 @@ def beside_the_limit(spark: SparkSession, o: argparse.Namespace, model: Artifact
         f"cores. Least cosine of a vector to the exact one: {cosines}.",
         found,
         ARROW,
-        [Goal("torch alone, in our time", found.ratio(TORCH, ARROW), 0.85, at_most=False)],
+        [found.goal("torch alone, in our time", TORCH, ARROW, 0.85, at_most=False)],
         packages=("pyspark", "torch", "pyarrow", "pandas"),
         units=(o.users, "users"),
     )
@@ -298,8 +296,8 @@ def beside_peers(spark: SparkSession, o: argparse.Namespace, model: Artifact) ->
         found,
         ARROW,
         [
-            Goal("lifestream's way, in our time", found.ratio(LIFESTREAM, ARROW), 3, False),
-            Goal(f"{PREDICT}, in our time", found.ratio(PREDICT, ARROW), 3, False),
+            found.goal("lifestream's way, in our time", LIFESTREAM, ARROW, 3, at_most=False),
+            found.goal(f"{PREDICT}, in our time", PREDICT, ARROW, 3, at_most=False),
         ],
         packages=("pyspark", "torch", "pyarrow", "pandas"),
         units=(o.peer_users, "users"),

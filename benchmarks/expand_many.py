@@ -29,7 +29,7 @@ from pyspark.ml.functions import array_to_vector
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from benchmarks.runner import Comparison, Contender, Goal, compare, report, to_nowhere
+from benchmarks.runner import Comparison, Contender, compare, report, to_nowhere
 from benchmarks.shapes import draw_vectors, lists, user_ids, write_parts
 from kinsight.config import ExpandConfig, SizesConfig, SparkConfig
 from kinsight.expand.definition import AudienceDefinition, SeedSource
@@ -330,7 +330,7 @@ def report_passes(
     goals = []
     if many > few:
         words = f"time for {many} audiences, {few} = 1"
-        goals.append(Goal(words, found.ratio(ours(many), ours(few)), 3.0))
+        goals.append(found.goal(words, ours(many), ours(few), 3.0))
     report(
         f"expand_many_{scorer}_{users}",
         f"Scoring {users:,} users for many audiences at once ({scorer})",

@@ -141,7 +141,7 @@ def report_fits(fits: Fits, found: Comparison, noise: float, distance: str, core
     for name in (OURS, ONE_START) if MLLIB in cost else ():
         who = name.replace("kinsight", "ours")
         goals += [
-            Goal(f"MLlib's time over {who}", found.ratio(MLLIB, name), 20.0, at_most=False),
+            found.goal(f"MLlib's time over {who}", MLLIB, name, 20.0, at_most=False),
             Goal(f"cost of {who}, MLlib's = 1", cost[name] / cost[MLLIB], 1.01),
         ]
     best = min(cost.values())
@@ -195,7 +195,7 @@ class Assignments:
         self.users, self.vectors, self.centroids, self.mllib = users, vectors, centroids, mllib
         nowhere = Space(None, (np.zeros(vectors.shape[1]),), (1.0,))
         clustering = Clustering(nowhere, len(centroids), centroids, np.zeros(0, np.int64), {})
-        self.assigned = assign_users(users, Grouping(True, None, 0, ()), clustering, 1)
+        self.assigned = assign_users(users, Grouping(True, None, 0), clustering, 1)
 
     def spark_alone(self) -> None:
         """Read the vectors, bring them to Python, bring as many columns back."""
@@ -265,8 +265,8 @@ def report_assignments(
         a + b for a, b in zip(found.ratios(SPARK, OURS), found.ratios(SEARCH, OURS), strict=True)
     ]
     goals = [
-        Goal("our speed, FAISS in memory = 1", found.ratio(SEARCH, OURS), 0.70, at_most=False),
-        Goal("our speed, numpy in memory = 1", found.ratio(GEMM, OURS), 0.70, at_most=False),
+        found.goal("our speed, FAISS in memory = 1", SEARCH, OURS, 0.70, at_most=False),
+        found.goal("our speed, numpy in memory = 1", GEMM, OURS, 0.70, at_most=False),
         Goal("our speed, Spark alone + FAISS = 1", statistics.median(both), 0.70, at_most=False),
     ]
     report(

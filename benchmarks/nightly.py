@@ -10,6 +10,7 @@ limits of the stages that have one run on the same files.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
 import json
 import shutil
@@ -58,7 +59,8 @@ def kinsight(*arguments: str) -> tuple[float, float]:
         )
         while process.poll() is None:
             peak = max(peak, tree_mib(psutil.Process(process.pid)))
-            time.sleep(SAMPLE_SECONDS)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(SAMPLE_SECONDS)
         if process.returncode:
             output.seek(0)
             raise SystemExit(f"kinsight {' '.join(arguments)}\n{output.read()[-4000:]}")
@@ -264,11 +266,12 @@ def scale_curve() -> None:
                 *(f"{stages[s] / result['users'] * 1e6:,.0f}" for s in STAGES if s != "train"),
                 f"{second['wall'] / result['users'] * 1e6:,.0f}",
                 f"{max(result[n]['peak_mib'] for n in ('first', 'second')):,.0f}",
+                result["circumstances"]["commit"][:8],
             ]
         )
     stages = [s for s in STAGES if s != "train"]
-    heads = [*stages, "whole"]
-    columns = ["users", "events", "first night s", "second night s", *heads, "peak MiB"]
+    ends = ["whole", "peak MiB", "commit"]
+    columns = ["users", "events", "first night s", "second night s", *stages, *ends]
     text = (
         "Stages and whole: seconds a million users of the second night, which reads one more "
         "delivery and does not train. Small shops pay for starting Spark and for its jobs.\n\n"

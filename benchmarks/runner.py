@@ -24,6 +24,11 @@ from pyspark.sql import DataFrame
 from benchmarks.results import circumstances, save, table
 
 Role = Literal["ours", "peer", "limit"]
+VERDICTS = {
+    "reached": "reached",
+    "not reached": "**not reached**",
+    "open": "open: not in all rounds alike",
+}
 SAMPLE_SECONDS = 0.2
 
 
@@ -55,21 +60,29 @@ class Goal:
         value: What was measured.
         bound: What it is held against.
         at_most: Whether the value must not be larger; else it must not be smaller.
+        rounds: The value in each round, where it was measured in several.
     """
 
     words: str
     value: float
     bound: float
     at_most: bool = True
+    rounds: Sequence[float] = ()
 
     @property
-    def is_reached(self) -> bool:
-        """Whether the value keeps to the bound."""
-        return self.value <= self.bound if self.at_most else self.value >= self.bound
+    def verdict(self) -> Literal["reached", "not reached", "open"]:
+        """Whether the bound was kept; open where some rounds kept it and others did not."""
+        kept = {self._keeps(value) for value in (self.value, *self.rounds)}
+        if len(kept) == 2:
+            return "open"
+        return "reached" if True in kept else "not reached"
 
     def as_json(self) -> dict[str, Any]:
         """For the result file."""
-        return dataclasses.asdict(self) | {"is_reached": self.is_reached}
+        return dataclasses.asdict(self) | {"verdict": self.verdict}
+
+    def _keeps(self, value: float) -> bool:
+        return value <= self.bound if self.at_most else value >= self.bound
 
 
 @dataclasses.dataclass
@@ -118,6 +131,18 @@ class Comparison:
         """Seconds of one contender over those of another, in each round."""
         both = zip(self.contenders[name].seconds, self.contenders[of].seconds, strict=True)
         return [a / b for a, b in both]
+
+    def goal(self, words: str, name: str, of: str, bound: float, *, at_most: bool = True) -> Goal:
+        """What the ratio of two contenders is to reach.
+
+        Args:
+            words: Said in the table.
+            name: Contender whose seconds are measured.
+            of: Contender whose seconds are 1.
+            bound: What the ratio is held against.
+            at_most: See :class:`Goal`.
+        """
+        return Goal(words, self.ratio(name, of), bound, at_most, self.ratios(name, of))
 
     def as_json(self) -> dict[str, Any]:
         """For the result file."""
@@ -239,7 +264,7 @@ def goal_table(goals: Sequence[Goal]) -> str:
             goal.words,
             f"{'≤' if goal.at_most else '≥'} {goal.bound:g}",
             f"{goal.value:.3g}",
-            "reached" if goal.is_reached else "**not reached**",
+            VERDICTS[goal.verdict],
         ]
         for goal in goals
     ]

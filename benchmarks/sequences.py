@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-from benchmarks.runner import Contender, Goal, compare, report
+from benchmarks.runner import Contender, compare, report
 from kinsight.config import SparkConfig
 from kinsight.progress import Progress
 from kinsight.sequence.executor.lookups import FIRST_INDEX, Lookups
@@ -310,27 +310,18 @@ def main() -> None:
         if {"Kinsight", "DuckDB, ordered lists"} <= names and not arguments.bot:
             best = min(comparison.contenders[n].median for n in names if n.startswith("DuckDB"))
             chosen = next(n for n in names if comparison.contenders[n].median == best)
+            base = "Kinsight"
             goals += [
-                Goal(
-                    "time beside DuckDB with ordered lists",
-                    comparison.ratio("Kinsight", "DuckDB, ordered lists"),
-                    0.6,
+                comparison.goal(
+                    "time beside DuckDB with ordered lists", base, "DuckDB, ordered lists", 0.6
                 ),
-                Goal(
-                    f"time beside DuckDB's faster form ({chosen})",
-                    comparison.ratio("Kinsight", chosen),
-                    1.0,
-                ),
-                Goal("time beside Polars", comparison.ratio("Kinsight", "Polars"), 1.0),
+                comparison.goal(f"time beside DuckDB's faster form ({chosen})", base, chosen, 1.0),
+                comparison.goal("time beside Polars", base, "Polars", 1.0),
             ]
         if {"Kinsight", "lifestream's recipe"} <= names and arguments.bot:
+            words = "lifestream's recipe, in Kinsight's time"
             goals.append(
-                Goal(
-                    "lifestream's recipe, in Kinsight's time",
-                    comparison.ratio("lifestream's recipe", "Kinsight"),
-                    2.0,
-                    at_most=False,
-                )
+                comparison.goal(words, "lifestream's recipe", "Kinsight", 2.0, at_most=False)
             )
         bot = ", one bot with a tenth of them" if arguments.bot else ""
         report(

@@ -9,6 +9,8 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from kinsight.ingest.batch import Batch, Tally
+from kinsight.ingest.files import SourceFile
 from kinsight.ingest.identity import (
     IS_REPEATED,
     is_identical,
@@ -16,6 +18,7 @@ from kinsight.ingest.identity import (
     with_event_ids,
     with_repetitions,
 )
+from kinsight.ingest.output import split_repeated
 from kinsight.ingest.sessions import with_sessions
 from tests.comparison import rows_of
 
@@ -163,3 +166,23 @@ def test_a_mapped_id_is_kept_once_the_first_by_time_and_path(
     kept = marked.where(~F.col(IS_REPEATED)).select("event_id", "source_file_id").collect()
     assert sorted(map(tuple, kept)) == [("same time", "b"), ("twice", "b")]
     assert marked.where(IS_REPEATED).count() == 3
+
+
+def test_rows_are_kept_or_counted_as_repeated(spark: SparkSession) -> None:
+    files = [SourceFile("events", "clicks", f"/{n}", f"/{n}", f"file:/{n}", 1, 0) for n in "ab"]
+    rows = [
+        ("u", n, None, None if n % 3 == 0 else f"id{n % 7}", files[n % 2].id) for n in range(40)
+    ]
+    new = events(spark, rows)
+    mapped = sum(row[3] is not None for row in rows)
+    tally = Tally(files[0].id, None, len(rows), mapped)
+    batch = Batch({file.id: file for file in files}, {}, {"events": [tally]}, {})
+    old = events(spark, [("x", 0, None, "id1", "c")])
+    kept, repeated = split_repeated(spark, batch, new, old)
+    ids = [row["event_id"] for row in kept.collect()]
+    assert ids.count(None) == len(rows) - mapped
+    assert sorted(filter(None, ids)) == [f"id{n}" for n in range(7) if n != 1]
+    assert len(ids) + sum(repeated.values()) == len(rows)
+    assert len(batch.kept) == 2
+    batch.unpersist()
+    assert not any(frame.is_cached for frame in batch.kept)

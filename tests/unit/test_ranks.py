@@ -81,26 +81,21 @@ def written(folder: Path, rows_a_group: int) -> list[str]:
 
 
 def loaders(files: list[str], config: TrainConfig) -> list[SequenceLoader]:
-    fixed = (
-        files,
-        config.minimum_length,
-        config.holdout_share,
-        config.sample_users,
-        config.seed,
-        config.batch_tokens,
-    )
-    return [SequenceLoader(*fixed), *(SequenceLoader(*fixed, rank, 2) for rank in range(2))]
+    shards = (SequenceLoader.of(files, config, rank, 2) for rank in range(2))
+    return [SequenceLoader.of(files, config), *shards]
 
 
+@pytest.mark.parametrize("sample_users", [80, 30])
 @pytest.mark.parametrize("rows_a_group", [2, 40], ids=["by row groups", "by users"])
-def test_shards_hold_every_user_once(tmp_path: Path, rows_a_group: int) -> None:
+def test_shards_hold_every_user_once(tmp_path: Path, rows_a_group: int, sample_users: int) -> None:
     files = written(tmp_path, rows_a_group)
-    whole, *shards = loaders(files, settings())
+    whole, *shards = loaders(files, settings(sample_users=sample_users))
     assert [shard.by_group for shard in shards] == [rows_a_group == 2] * 2
     assert sum(shard.rows for shard in shards) == whole.rows == 80
     assert all(shard.rows for shard in shards)
     surveys = [shard.survey() for shard in shards]
     assert sum(survey.users for survey in surveys) == whole.survey().users
+    assert sum(survey.left_out for survey in surveys) == whole.survey().left_out
     assert sum(len(survey.held_out) for survey in surveys) == len(whole.survey().held_out)
 
     def events(loader: SequenceLoader) -> list[bytes]:

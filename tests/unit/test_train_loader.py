@@ -75,13 +75,30 @@ def test_every_long_enough_user_is_trained_on_or_held_out_once(files: list[str])
 def test_a_sample_is_trained_on_and_the_rest_counted(files: list[str]) -> None:
     loader = make(files, sample_users=30)
     survey, everybody = loader.survey(), make(files).survey()
+    long = np.array(LENGTHS) >= 3
     draws = hash_fractions([f"u{i:07d}" for i in range(120)], "held-out:7")
-    sampled = np.array(LENGTHS)[(draws >= 0.2) & (draws < 0.2 + 30 / 120)]
-    assert survey.users == (sampled >= 3).sum()
+    sampled = np.array(LENGTHS)[long & (draws >= 0.2) & (draws < 0.2 + 30 / long.sum())]
+    assert survey.users == len(sampled)
     assert survey.users + survey.left_out == everybody.users
     assert (survey.short, len(survey.held_out)) == (everybody.short, len(everybody.held_out))
     trained = [int(n) for batch in loader.batches(1) for n in batch.length]
-    assert sorted(trained) == sorted(sampled[sampled >= 3])
+    assert sorted(trained) == sorted(sampled)
+
+
+def test_a_draw_on_the_border_of_the_sample_is_counted_as_it_is_trained_on(
+    files: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A hash has one bit more than a draw: half a unit below the border, or on it.
+    loader = make(files, held_out_share=0.0, sample_users=60)
+    border = np.floor(loader._share(60) * loader_module.DRAWS)
+    for above in (0.0, 0.5):
+        monkeypatch.setattr(
+            loader_module,
+            "hash_fractions",
+            lambda ids, _, draw=border + above: np.full(len(ids), draw / loader_module.DRAWS),
+        )
+        trained = sum(len(batch.length) for batch in loader.batches(1))
+        assert trained == loader.survey().users
 
 
 def test_events_arrive_as_they_were_written(files: list[str]) -> None:

@@ -36,7 +36,7 @@ _encoders: dict[str, Encoder] = {}
 
 
 def encode_batches(
-    batches: Iterable[pa.RecordBatch], artifact: Artifact, tokens: int, half: bool = False
+    batches: Iterable[pa.RecordBatch], artifact: Artifact, tokens: int, bfloat16: bool = False
 ) -> Iterator[pa.RecordBatch]:
     """Encode sequences; one batch out for each batch in, its users in the same order.
 
@@ -46,7 +46,7 @@ def encode_batches(
         batches: Columns INPUT_COLUMNS of table `sequences`.
         artifact: The model, checked.
         tokens: Events a torch batch, padding included.
-        half: Whether products of matrices are computed in bfloat16.
+        bfloat16: Whether products of matrices are computed in bfloat16.
 
     Returns:
         Batches of OUTPUT_SCHEMA.
@@ -57,7 +57,7 @@ def encode_batches(
     encoder = built_encoder(artifact)
     for batch in batches:
         histories = to_histories(batch)
-        vectors = encode_histories(encoder, histories, by_length(batch), tokens, half)
+        vectors = encode_histories(encoder, histories, by_length(batch), tokens, bfloat16)
         yield to_arrow(batch.column("user_id"), histories.length, vectors)
 
 
@@ -101,7 +101,7 @@ def encode_histories(
     histories: Histories,
     order: IntArray,
     tokens: int,
-    half: bool = False,
+    bfloat16: bool = False,
 ) -> torch.Tensor:
     """User vectors.
 
@@ -110,7 +110,7 @@ def encode_histories(
         histories: N users.
         order: Row numbers with lengths ascending, [N].
         tokens: Events a torch batch, padding included.
-        half: Whether products of matrices are computed in bfloat16.
+        bfloat16: Whether products of matrices are computed in bfloat16.
 
     Returns:
         [N, K, d], float32, in the order of the histories.
@@ -119,7 +119,7 @@ def encode_histories(
         ArithmeticError: If a vector is not finite.
     """
     vectors = torch.empty(len(histories), encoder.interests, encoder.dimension)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         for part in cut_by_tokens(histories.length[order], tokens):
             users = order[part]
             read = encoder.read(encoder.encode(Batch.of(histories.take(users))))

@@ -45,12 +45,11 @@ def run_embed(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False) 
         rows = run.read("sequences", sequences.version if pinned is None else pinned)
         rows = rows.where(key_predicate(key)).select(*INPUT_COLUMNS)
         shipped = workspace.spark.sparkContext.broadcast(artifact)
-        tokens, half = config.batch_tokens, config.precision == "bfloat16"
+        tokens, bfloat16 = config.batch_tokens, config.precision == "bfloat16"
 
-        # Arrow buffers and not the pandas UDF: that takes 1.16 times as long, 1.00 to 1.27 in seven
-        # rounds (benchmarks/RESULTS.md).
+        # Arrow buffers and not the pandas UDF: that takes a tenth longer (benchmarks/RESULTS.md).
         def encode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            return encode_batches(batches, shipped.value, tokens, half)
+            return encode_batches(batches, shipped.value, tokens, bfloat16)
 
         with run.step(f"encoding with {version}"):
             [by_task] = rows_by_task(rows)

@@ -45,7 +45,8 @@ def embed_udf(model: Artifact, batch_tokens: int | None = None) -> Callable[[Col
 
     It takes one struct, whose fields it finds by name: seven arrays of whole numbers in a fixed
     order could be mixed up without anybody noticing. ``F.struct("*")`` of table sequences will
-    do, ``struct(*)`` in SQL. The vectors are those of stage `embed`, whose core they share.
+    do, ``struct(*)`` in SQL. The vectors are those of stage `embed`, whose core they
+    share, with ``embed.precision: float32``.
 
     Args:
         model: The model, as ``kinsight.read.model`` gives it. Spark ships it to the workers, each

@@ -55,8 +55,8 @@ def suspects(events: DataFrame, stored: DataFrame | None, broadcast: bool) -> Da
     Args:
         events: New rows with event_id.
         stored: Stored events that stay, or None; all their ids are read.
-        broadcast: Whether hashes of the new ids, 8 bytes each, fit into every task; stored ids are
-            shuffled otherwise.
+        broadcast: Whether hashes of the new ids fit into every task; stored ids are shuffled
+            otherwise.
 
     Returns:
         event_id, each once, and is_stored.

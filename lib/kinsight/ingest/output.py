@@ -29,7 +29,7 @@ from kinsight.runs import StageRun
 from kinsight.tables import table_schema
 
 BROADCAST_IDS = 2_000_000
-"""Up to so many new ids (some 50 MB as hashes) are sent to every task that reads stored ones."""
+"""Up to so many new ids (some 50 MB as hashes in a table) go to tasks that read stored ones."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +105,8 @@ def complete_events(
     without_id = any(tally.with_event_id < tally.rows for tally in tallies)
     without_session = any(tally.without_session for tally in tallies)
     if without_id or without_session:
-        # One shuffle: numbering identical rows and finding sessions both look at one user a time.
+        # One shuffle: numbering identical rows and finding sessions both look at one user
+        # at a time.
         events = events.repartition("user_id")
     if without_id:
         events = with_event_ids(events)

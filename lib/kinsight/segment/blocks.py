@@ -23,13 +23,11 @@ class Grouping:
         vectors: Whether encoder vectors are used.
         field: Vocabulary field whose counts are used; None for none.
         tokens: Largest token index of that field, plus one.
-        fields: All fields of the vocabulary.
     """
 
     vectors: bool
     field: str | None
     tokens: int
-    fields: tuple[str, ...]
 
     def columns(self, users: DataFrame, bags: DataFrame) -> DataFrame:
         """user_id, events_used and the columns that :meth:`read` needs, one row a user.
@@ -68,17 +66,16 @@ def choose_grouping(vocabulary: DataFrame, choice: str) -> Grouping:
         The grouping; of the bags it takes the deepest category level, or the items of a shop
         without categories.
     """
+    if choice == "embedding":
+        return Grouping(vectors=True, field=None, tokens=0)
     rows = vocabulary.groupBy("field").agg(F.max("index").alias("last")).collect()
     last = {row["field"]: int(row["last"]) for row in rows}
-    fields = tuple(sorted(last))
-    if choice == "embedding":
-        return Grouping(True, None, 0, fields)
     levels = sorted(
         (field for field in last if field.startswith("category_")),
         key=lambda field: int(field.removeprefix("category_")),
     )
     field = levels[-1] if levels else "item"
-    return Grouping(choice == "both", field, last.get(field, 1) + 1, fields)
+    return Grouping(choice == "both", field, last.get(field, 1) + 1)
 
 
 def _vectors(column: pa.ListArray) -> npt.NDArray[np.float32]:

@@ -24,26 +24,28 @@ CANDIDATES = 300
 LEAST_SUPPORT = 0.02
 LEAST_USERS = 5
 
+NO_BAGS = ("event_type", "price")
+"""Fields of the vocabulary that bags do not have."""
 MEASURES = ("users", "shares", "squares", "held_shares")
 SUMS = "cluster INT, field STRING, index INT, " + ", ".join(f"{name} BIGINT" for name in MEASURES)
 
 
-def count_terms(
-    members: DataFrame, vocabulary: DataFrame, fields: Sequence[str], parts: Parts
-) -> list[list[Term]]:
+def count_terms(members: DataFrame, vocabulary: DataFrame, parts: Parts) -> list[list[Term]]:
     """Terms of the vocabulary that members of each cluster over- or under-index on.
 
     Args:
         members: cluster (0 to k - 1), held_out, of_odd_days (whether only events of odd days
             count) and bags, a row a user.
         vocabulary: Rows of the vocabulary version of the bags.
-        fields: Its fields.
         parts: Sizes of the clusters.
 
     Returns:
         One list a cluster, ordered by field and token; at most ``CANDIDATES`` a field, each had
         by at least ``LEAST_SUPPORT`` of the fitting members.
     """
+    fields = sorted(
+        row[0] for row in vocabulary.select("field").distinct().collect() if row[0] not in NO_BAGS
+    )
     fitting = _by_cluster(parts.fitting)
     least = np.maximum(np.ceil(LEAST_SUPPORT * parts.fitting), LEAST_USERS)
     base = F.sum("shares").over(Window.partitionBy("field", "index"))
@@ -54,7 +56,7 @@ def count_terms(
         Window.partitionBy("cluster", "field").orderBy(F.desc("telling"), "index")
     )
     counted = (
-        _sums(members, fields)
+        sum_shares(members, fields)
         .withColumns({"base_shares": base, "base_held_shares": held_base})
         .where(F.col("users") >= _by_cluster(least.astype(np.int64)))
         .withColumn("telling", telling)
@@ -65,8 +67,16 @@ def count_terms(
     return _terms(counted.toPandas(), parts)
 
 
-def _sums(members: DataFrame, fields: Sequence[str]) -> DataFrame:
-    """Sums a (cluster, field, token): each user's share of events in the field's bag."""
+def sum_shares(members: DataFrame, fields: Sequence[str]) -> DataFrame:
+    """Sums a cluster, field and token of each user's share of events in the field's bag.
+
+    Args:
+        members: See :func:`count_terms`.
+        fields: Fields of bags.
+
+    Returns:
+        Columns of ``SUMS``; see :class:`ShareSums` for what they count.
+    """
     bags = [
         F.col("bags")[field][name].alias(f"{name}_{number}")
         for number, field in enumerate(fields)

@@ -201,7 +201,7 @@ def _count_terms(
             held_out[cluster] = users
         parts = Parts(counted.parts.fitting, held_out)
         members = measured.join(inputs.bags.select("user_id", "bags"), "user_id")
-        return count_terms(members, inputs.vocabulary, grouping.fields, parts)
+        return count_terms(members, inputs.vocabulary, parts)
     finally:
         measured.unpersist()
 

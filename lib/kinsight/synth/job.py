@@ -39,6 +39,7 @@ BOT_EVENTS_A_TASK = 2_000_000
 ITEMS_A_TASK = 500_000
 MOST_USERS_A_TASK = 200_000
 LEAST_USERS_A_TASK = 10_000
+"""A task writes a file a delivery: of fewer users these would be hundreds of tiny ones."""
 SEED_LIST = "new parents"
 MOST_SEEDS = 2_000
 SEED_USERS = 200_000

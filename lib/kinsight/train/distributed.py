@@ -31,7 +31,7 @@ from kinsight.spark import is_running
 from kinsight.train.checkpoint import Checkpoints
 from kinsight.train.loop import Fit, WeightedObjectives, finish, is_over, new_learner
 from kinsight.train.process import Work, train_process
-from kinsight.train.relay import known_error, parse_line, relayed
+from kinsight.train.relay import RelayedProgress, known_error, parse_line, relayed
 from kinsight.trouble import explain
 
 _ROOT_CAUSE = re.compile(r"Root Cause.*?\brank\s*:\s*(\d+).*?\bexitcode\s*:\s*(-?\d+)", re.DOTALL)
@@ -148,7 +148,8 @@ class Distributed:
             self._run(work, checkpoints)
         learner = new_learner(encoder, objectives, self.config)
         # Rank 0 has warned of what is wrong with others already.
-        state = Checkpoints(checkpoints.root, checkpoints.identity, _Mute()).load(learner)
+        mute = RelayedProgress(speaks=False)
+        state = Checkpoints(checkpoints.root, checkpoints.identity, mute).load(learner)
         if state is None or not is_over(state, self.config):
             raise EnvironmentProblem(
                 "Training ended, but its result is not there.",
@@ -192,14 +193,6 @@ class Distributed:
         raise (
             known or explain(RuntimeError(text)) or _died(text, failures, processes, checkpoints)
         ) from cause
-
-
-class _Mute(Progress):
-    def __init__(self) -> None:
-        super().__init__(quiet=True)
-
-    def warn(self, message: str) -> None:
-        """Show nothing."""
 
 
 def _died(

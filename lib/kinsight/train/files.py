@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from kinsight.errors import ConfigError, IntegrityError
@@ -50,15 +50,36 @@ def footer_rows(urls: Sequence[str]) -> list[int]:
     Raises:
         IntegrityError: If a file is missing or no Parquet.
     """
+    return [
+        file.metadata.row_group(group).num_rows
+        for file in _opened(urls)
+        for group in range(file.num_row_groups)
+    ]
+
+
+def count_long(urls: Sequence[str], minimum_length: int) -> int:
+    """Histories of at least so many events, in all files.
+
+    Raises:
+        IntegrityError: If a file is missing or no Parquet.
+    """
+    lengths = (
+        file.read_row_group(group, columns=["length"]).column("length").to_numpy()
+        for file in _opened(urls)
+        for group in range(file.num_row_groups)
+    )
+    return sum(int((length >= minimum_length).sum()) for length in lengths)
+
+
+def _opened(urls: Sequence[str]) -> Iterator[parquet.ParquetFile]:
+    """The files, one after the other; each is closed when the next is asked for."""
     if not urls:
-        return []
+        return
     files, paths = get_filesystem_and_path_or_paths(list(urls))
-    rows: list[int] = []
     try:
         for path in paths:
             with files.open(path, "rb") as file:
-                footer = parquet.read_metadata(file)
-            rows += [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
+                yield parquet.ParquetFile(file)
     except (OSError, ArrowInvalid) as error:
         raise IntegrityError(
             "A file of table sequences cannot be read.",
@@ -66,4 +87,3 @@ def footer_rows(urls: Sequence[str]) -> list[int]:
             found=str(error),
             to_do="run `kinsight sequence` for this date again",
         ) from None
-    return rows

@@ -67,14 +67,7 @@ def run_train(
             if several is not None:
                 several.require_shared(files)
             files = scratch.enter_context(local_files(workspace.spark, files))
-        loader = SequenceLoader(
-            files,
-            config.minimum_length,
-            config.holdout_share,
-            config.sample_users,
-            config.seed,
-            config.batch_tokens,
-        )
+        loader = SequenceLoader.of(files, config)
         with run.step(f"counting {loader.rows:,} sequences"):
             survey = loader.survey()
         run.counts |= {

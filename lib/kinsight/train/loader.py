@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from kinsight.config import TrainConfig
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.histories import (
     COLUMNS,
@@ -30,7 +31,7 @@ from kinsight.encoders.histories import (
 )
 from kinsight.errors import IntegrityError
 from kinsight.hashing import hash_fractions
-from kinsight.train.files import footer_rows, part_number, readable_url
+from kinsight.train.files import count_long, footer_rows, part_number, readable_url
 from kinsight.train.pages import PAGE, PAGE_FIELDS, flat, from_pages, to_pages
 
 with warnings.catch_warnings():  # see kinsight.train.files
@@ -82,8 +83,8 @@ class SequenceLoader:
         minimum_length: Users with fewer events are left out.
         held_out_share: Share of the users kept aside, by a hash of their id; lowered where it
             would exceed HELD_OUT_USERS.
-        sample_users: About so many others are trained on at most, by the same hash. All are read,
-            in every epoch.
+        sample_users: About so many others that are long enough are trained on at most, by the same
+            hash. All are read, in every epoch.
         seed: Seed of the split and of all orders.
         batch_tokens: Events a batch, padding included.
         rank: This process, from 0; it reads its shard alone.
@@ -116,9 +117,28 @@ class SequenceLoader:
         # Of the whole table, so that all ranks split alike.
         self.table_rows = max(1, sum(groups))
         self.held_out_share = min(held_out_share, HELD_OUT_USERS / self.table_rows)
+        # Only where not all are trained on does it matter how many are long enough.
+        few = sample_users >= self.table_rows
+        self.long = self.table_rows if few else count_long(self.urls, minimum_length)
         self.sample_users = sample_users
         self.seed = seed
         self.batch_tokens = batch_tokens
+
+    @classmethod
+    def of(
+        cls, files: Sequence[str], config: TrainConfig, rank: int = 0, ranks: int = 1
+    ) -> SequenceLoader:
+        """The loader that a configuration asks for."""
+        return cls(
+            files,
+            config.minimum_length,
+            config.holdout_share,
+            config.sample_users,
+            config.seed,
+            config.batch_tokens,
+            rank,
+            ranks,
+        )
 
     def survey(self) -> Survey:
         """Count the users and take the held-out ones: one pass.
@@ -197,7 +217,7 @@ class SequenceLoader:
 
     def _share(self, users: int) -> float:
         """Draws below this share are those held out and about so many others at most."""
-        return min(1.0, self.held_out_share + users / self.table_rows)
+        return min(1.0, self.held_out_share + users / max(1, self.long))
 
     def _training(self, draw: npt.NDArray[np.int32], share: float) -> IntArray:
         """Row numbers of those who are not held out and whose draws are below a share."""
@@ -209,7 +229,8 @@ class SequenceLoader:
     ) -> Iterator[tuple[Histories, npt.NDArray[np.int32]]]:
         """Users of one row group after the other, and their draws.
 
-        Row groups come in an order drawn from seed and epoch; in that of the files in epoch 0.
+        Row groups come in an order drawn from seed and epoch; in epoch 0 in that of the files, or
+        of petastorm's shard.
 
         Args:
             epoch: Its number.
@@ -260,10 +281,10 @@ class SequenceLoader:
     def _pages(self, frame: pd.DataFrame, share: float) -> pd.DataFrame:
         """The long enough histories of a row group with draws below a share, as pages."""
         frame = frame[frame["length"] >= self.minimum_length]
-        draws = hash_fractions(frame["user_id"], f"held-out:{self.seed}") * DRAWS
+        draws = (hash_fractions(frame["user_id"], f"held-out:{self.seed}") * DRAWS).astype(np.int64)
         frame, draws = frame[draws < share * DRAWS], draws[draws < share * DRAWS]
         length = frame["length"].to_numpy(np.int64)
-        draw = np.repeat(draws.astype(np.int64), length)
+        draw = np.repeat(draws, length)
         place = ranges(np.zeros_like(length), length)
         indices = [flat(frame[name]) for name in INDEX_FIELDS]
         return to_pages(np.stack([*indices, place, draw]), flat(frame["seconds"]))

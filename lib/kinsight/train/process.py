@@ -8,12 +8,13 @@ reads; the processes return nothing, for all of them would write it to the same 
 from __future__ import annotations
 
 import dataclasses
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kinsight.config import TrainConfig
 from kinsight.encoders.registry import build_encoder
-from kinsight.errors import EnvironmentProblem, IntegrityError
+from kinsight.errors import EnvironmentProblem, IntegrityError, KinsightError
 from kinsight.objectives.base import TrainingSet
 from kinsight.objectives.registry import build_objectives
 from kinsight.progress import Progress
@@ -64,6 +65,8 @@ def train_process(work: Work) -> None:
             rank = ranks.rank
             train_share(work, ranks, RelayedProgress(speaks=rank == 0))
     except Exception as error:
+        if not isinstance(error, KinsightError):
+            traceback.print_exc()
         send_failure(error, rank)
         raise SystemExit(1) from error
 
@@ -78,16 +81,7 @@ def train_share(work: Work, ranks: Ranks, progress: Progress) -> Fit:
     """
     _require_files(work, ranks)
     config = work.config
-    loader = SequenceLoader(
-        work.files,
-        config.minimum_length,
-        config.holdout_share,
-        config.sample_users,
-        config.seed,
-        config.batch_tokens,
-        ranks.rank,
-        ranks.count,
-    )
+    loader = SequenceLoader.of(work.files, config, ranks.rank, ranks.count)
     survey = loader.survey()
     rows, users = ranks.sums([loader.rows, survey.users])
     if (rows, users) != (work.rows, work.data.users):

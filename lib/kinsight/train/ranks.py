@@ -19,8 +19,8 @@ from torch import distributed, nn
 from kinsight.encoders.batch import Batch
 
 TIMEOUT = dt.timedelta(minutes=10)
-"""How long a rank waits for the others before it fails: longer than any of them reads a row group,
-writes a checkpoint or begins later. Of one that died the others hear at once."""
+"""How long a rank waits for the others before it fails: longer than one takes to count its share
+of the table, to write a checkpoint or to begin. Of one that died the others hear at once."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -169,7 +169,7 @@ def sample_bags(loader: SequenceLoader, users: int, items: int) -> csr_matrix:
 
 
 def _require_users(survey: Survey, config: TrainConfig) -> None:
-    trainable = survey.users + len(survey.held_out)
+    trainable = survey.users + len(survey.held_out) + survey.left_out
     other = "or use `train.encoder: {name: random}`, which needs no training"
     if trainable < config.minimum_users:
         raise RefusedError(

@@ -14,7 +14,8 @@ Bools = npt.NDArray[np.bool_]
 # users come, and a re-run has to give equal tables.
 UNIT = 2.0**30
 
-# Rows kept before equal keys are brought together: some 40 MB.
+# Rows kept before equal keys are brought together: some 40 MB. Of more different keys (clusters
+# times tokens met) twice as many as there are, so that bringing together stays rare.
 MOST_ROWS = 1_000_000
 
 
@@ -43,6 +44,7 @@ class ShareSums:
     def __init__(self, fields: int) -> None:
         self.fields = fields
         self._parts: list[tuple[Ints, Ints]] = []
+        self._most_rows = MOST_ROWS
 
     def add(self, field: int, cluster: Ints, held_out: Bools, bag: Bag) -> None:
         """Add users.
@@ -63,8 +65,9 @@ class ShareSums:
         fitted = np.where(held, 0, 1)
         values = np.stack([fitted, fixed * fitted, square * fitted, np.where(held, fixed, 0)])
         self._parts.append(_summed((cluster[user] * self.fields + field) << 32 | token, values))
-        if sum(len(key) for key, _ in self._parts) > MOST_ROWS:
+        if sum(len(key) for key, _ in self._parts) > self._most_rows:
             self._parts = [self._together()]
+            self._most_rows = max(MOST_ROWS, 2 * len(self._parts[0][0]))
 
     def result(self) -> dict[str, Ints]:
         """Columns cluster, field, index, users, shares, squares and held_shares, a row a key.
