@@ -27,7 +27,7 @@ from kinsight.train.checkpoint import FOLDER, Checkpoints
 from kinsight.train.distributed import Distributed
 from kinsight.train.fetching import local_files
 from kinsight.train.loader import SequenceLoader
-from kinsight.train.training import Elsewhere, Vocabulary, train_encoder
+from kinsight.train.training import Elsewhere, Trained, Vocabulary, train_encoder
 from kinsight.workspace import Workspace
 
 
@@ -97,43 +97,7 @@ def run_train(
         artifact = Artifact.of(
             trained.encoder, config.encoder.name, options, name, vocabulary.sizes
         )
-        version = _model_version(config, as_of, artifact)
-        folder = model_folder(workspace.config.tables, version)
-        try:
-            artifact.write(folder)
-        except OSError as error:
-            raise EnvironmentProblem(
-                "The model's files cannot be written.",
-                expected=f"a folder {folder}",
-                found=str(error),
-                to_do="give the right to write there, or set tables.artifacts",
-            ) from None
-        learns = trained.encoder.learns
-        row = {
-            "model_version": version,
-            "as_of": as_of.date,
-            "encoder": config.encoder.name,
-            "objective": _objective_names(config) if learns else "none",
-            "config": json.dumps(config.model_dump(mode="json"), sort_keys=True),
-            "config_hash": config.stable_hash(),
-            "vocabulary_version": name,
-            "dimension": artifact.dimension,
-            "parameters": sum(p.numel() for p in trained.encoder.parameters()),
-            "users_trained": trained.users,
-            "users_held_out": len(survey.held_out),
-            "training_table_version": run.inputs["sequences"],
-            "metrics": trained.measures,
-            "artifact_path": str(folder),
-            "sha256": artifact.sha256,
-            "status": "ready",
-            "created_at": dt.datetime.now(dt.timezone.utc),
-            "run_id": run.run_id,
-        }
-        schema = table_schema("models")
-        values = [tuple(row[column] for column in schema.names)]
-        run.write(
-            "models", workspace.spark.createDataFrame(values, schema), {"model_version": version}
-        )
+        version = _publish(run, workspace, as_of, artifact, trained, len(survey.held_out))
         run.producer = {"model_version": [version], "vocabulary_version": [name]}
         run.metrics |= trained.measures | trained.times
         _warn_if_weak(run)
@@ -141,6 +105,58 @@ def run_train(
     # Only now is the run in the log; killed before, it is trained no second time.
     checkpoints.remove()
     return summary
+
+
+def _publish(
+    run: StageRun,
+    workspace: Workspace,
+    as_of: AsOf,
+    artifact: Artifact,
+    trained: Trained,
+    held_out: int,
+) -> str:
+    """Write the model's files and its row in `models`; its version.
+
+    Raises:
+        EnvironmentProblem: If the files cannot be written.
+    """
+    config = workspace.config.train
+    version = _model_version(config, as_of, artifact)
+    folder = model_folder(workspace.config.tables, version)
+    try:
+        artifact.write(folder)
+    except OSError as error:
+        raise EnvironmentProblem(
+            "The model's files cannot be written.",
+            expected=f"a folder {folder}",
+            found=str(error),
+            to_do="give the right to write there, or set tables.artifacts",
+        ) from None
+    learns = trained.encoder.learns
+    row = {
+        "model_version": version,
+        "as_of": as_of.date,
+        "encoder": config.encoder.name,
+        "objective": _objective_names(config) if learns else "none",
+        "config": json.dumps(config.model_dump(mode="json"), sort_keys=True),
+        "config_hash": config.stable_hash(),
+        "vocabulary_version": artifact.vocabulary_version,
+        "dimension": artifact.dimension,
+        "parameters": sum(p.numel() for p in trained.encoder.parameters()),
+        "users_trained": trained.users,
+        "users_held_out": held_out,
+        "training_table_version": run.inputs["sequences"],
+        "metrics": trained.measures,
+        "artifact_path": str(folder),
+        "sha256": artifact.sha256,
+        "status": "ready",
+        "created_at": dt.datetime.now(dt.timezone.utc),
+        "run_id": run.run_id,
+    }
+    schema = table_schema("models")
+    values = [tuple(row[column] for column in schema.names)]
+    run.write("models", workspace.spark.createDataFrame(values, schema), {"model_version": version})
+    return version
 
 
 def _several_processes(workspace: Workspace) -> Distributed | None:
