@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
+
+from pyspark import inheritable_thread_target
 
 import kinsight
 from kinsight.dates import AsOf
@@ -14,6 +17,8 @@ from kinsight.report.segmentation import Segmentation, collect_segmentations
 from kinsight.report.sources import Sources, only
 from kinsight.runs import RunRecord
 from kinsight.workspace import Workspace
+
+Found = TypeVar("Found")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +65,18 @@ def collect(workspace: Workspace, sources: Sources) -> ReportData:
     main = names[0] if names else None
     lookback_days = sources.settings("sequences", config.sequence).lookback_days
     # Dozens of small queries: most of their time is planning, which threads overlap.
+    spark = sources.run.tables.spark
     with sources.run.step("read what the stages published"), ThreadPoolExecutor(4) as pool:
-        quality = pool.submit(collect_quality, sources, lookback_days)
-        segmentations = pool.submit(collect_segmentations, sources, names)
-        audiences = pool.submit(collect_audiences, sources, main)
-        models = pool.submit(_models, sources)
+
+        def named(work: Callable[..., Found]) -> Callable[..., Found]:
+            # Spark's pages name a thread's jobs only by what it was handed, each its own copy.
+            wrapped: Callable[..., Found] = inheritable_thread_target(spark)(work)
+            return wrapped
+
+        quality = pool.submit(named(collect_quality), sources, lookback_days)
+        segmentations = pool.submit(named(collect_segmentations), sources, names)
+        audiences = pool.submit(named(collect_audiences), sources, main)
+        models = pool.submit(named(_models), sources)
     return ReportData(
         shop=config.shop,
         as_of=sources.as_of,
