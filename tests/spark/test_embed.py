@@ -95,6 +95,21 @@ def embedded(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> E
     return Embedded(workspace, run_embed(workspace, workspace.as_of(DATE)), users)
 
 
+def test_half_width_is_what_the_configuration_asks_for(
+    spark: SparkSession, embedded: Embedded
+) -> None:
+    config = embedded.workspace.config
+    half = config.model_copy(update={"embed": EmbedConfig(precision="bfloat16")})
+    workspace = Workspace.open(spark, half, embedded.workspace.progress)
+    rows = embedded.vectors(run_embed(workspace, workspace.as_of(DATE))).collect()
+    exact, found = (
+        np.array([r["vector"] for r in of]) for of in (embedded.vectors().collect(), rows)
+    )
+    assert not np.array_equal(exact, found)
+    cosine = (exact * found).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(found, axis=1)
+    assert cosine.min() > 0.999
+
+
 def test_every_user_has_one_vector_of_the_model(embedded: Embedded) -> None:
     rows = embedded.vectors().collect()
     assert [row["user_id"] for row in rows] == embedded.users
