@@ -8,11 +8,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from pyspark import SparkConf, SparkContext
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from kinsight.config import SparkConfig
 from kinsight.errors import EnvironmentProblem
@@ -23,6 +23,8 @@ INSTALL_JAVA = (
     "Ubuntu), `brew install openjdk@17` (macOS) or `conda install -c conda-forge openjdk=17`, "
     "and set JAVA_HOME if it is not on PATH"
 )
+
+FrameMap = Callable[[DataFrame], DataFrame]
 
 ARROW_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 
@@ -215,6 +217,24 @@ def _start_problem(error: Exception, conf: SparkConf, log: str) -> EnvironmentPr
         found=tail,
         to_do="run with KINSIGHT_SPARK_LOG=INFO to see Spark's own log",
     )
+
+
+@contextlib.contextmanager
+def kept_frames() -> Iterator[FrameMap]:
+    """Gives a function that persists a frame until the block ends."""
+    frames: list[DataFrame] = []
+
+    def keep(frame: DataFrame) -> DataFrame:
+        frames.append(frame.persist())
+        return frame
+
+    try:
+        yield keep
+    finally:
+        # A stopped session, as after a lost cluster, holds nothing any more.
+        for frame in frames:
+            if is_running(frame.sparkSession.sparkContext):
+                frame.unpersist()
 
 
 @contextlib.contextmanager

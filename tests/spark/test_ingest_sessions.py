@@ -20,6 +20,7 @@ from kinsight.ingest.identity import (
 )
 from kinsight.ingest.output import split_repeated
 from kinsight.ingest.sessions import with_sessions
+from kinsight.spark import kept_frames
 from tests.comparison import rows_of
 
 START = dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc)
@@ -176,13 +177,19 @@ def test_rows_are_kept_or_counted_as_repeated(spark: SparkSession) -> None:
     new = events(spark, rows)
     mapped = sum(row[3] is not None for row in rows)
     tally = Tally(files[0].id, None, len(rows), mapped)
-    batch = Batch({file.id: file for file in files}, {}, {"events": [tally]}, {})
+    before = persisted(spark)
     old = events(spark, [("x", 0, None, "id1", "c")])
-    kept, repeated = split_repeated(spark, batch, new, old)
-    ids = [row["event_id"] for row in kept.collect()]
+    with kept_frames() as keep:
+        batch = Batch({file.id: file for file in files}, {}, {"events": [tally]}, {}, keep)
+        kept, repeated = split_repeated(spark, batch, new, old)
+        ids = [row["event_id"] for row in kept.collect()]
+        assert persisted(spark) == before + 2
+    assert persisted(spark) == before
     assert ids.count(None) == len(rows) - mapped
     assert sorted(filter(None, ids)) == [f"id{n}" for n in range(7) if n != 1]
     assert len(ids) + sum(repeated.values()) == len(rows)
-    assert len(batch.kept) == 2
-    batch.unpersist()
-    assert not any(frame.is_cached for frame in batch.kept)
+
+
+def persisted(spark: SparkSession) -> int:
+    """Frames that Spark holds at the moment."""
+    return int(spark.sparkContext._jsc.getPersistentRDDs().size())

@@ -23,7 +23,7 @@ def seen(*known: KnownFile) -> Inventory:
 
 def batch(*tallies: Tally, footer_rows: int | None = None) -> Batch:
     footers = {} if footer_rows is None else {FILE.id: footer_rows}
-    return Batch({FILE.id: FILE}, {}, {"events": list(tallies)}, footers)
+    return Batch({FILE.id: FILE}, {}, {"events": list(tallies)}, footers, lambda rows: rows)
 
 
 def good(rows: int) -> Tally:

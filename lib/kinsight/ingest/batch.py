@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import reduce
 
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -36,6 +35,7 @@ from kinsight.ingest.rows import (
 )
 from kinsight.labels import plural
 from kinsight.runs import StageRun
+from kinsight.spark import FrameMap, kept_frames
 
 _READ_FAILURE = re.compile(r"Encountered error while reading file (.+?)\.\s+SQLSTATE")
 
@@ -70,24 +70,14 @@ class Batch:
         rows: Rows by kind, see ``kinsight.ingest.rows``; kinds without new files are absent.
         tallies: Counts by kind, file and reason.
         footer_rows: Rows by file id where Parquet footers or a Delta log tell them.
-        kept: What ``keep`` persisted.
+        keep: Persists rows made from these until the batch is done.
     """
 
     files: dict[str, SourceFile]
     rows: dict[Kind, DataFrame]
     tallies: dict[Kind, list[Tally]]
     footer_rows: dict[str, int]
-    kept: list[DataFrame] = dataclasses.field(default_factory=list)
-
-    def keep(self, rows: DataFrame) -> DataFrame:
-        """Persist rows made from the batch's until it is done."""
-        self.kept.append(rows.persist(StorageLevel.MEMORY_AND_DISK))
-        return self.kept[-1]
-
-    def unpersist(self) -> None:
-        """Free the kept rows."""
-        for rows in (*self.rows.values(), *self.kept):
-            rows.unpersist()
+    keep: FrameMap
 
 
 @contextmanager
@@ -111,13 +101,11 @@ def open_batch(
             column is missing.
         ConfigError: If a column's type or a time pattern cannot be used.
     """
-    reader = _Reader(spark, run, config)
-    try:
+    with kept_frames() as keep:
+        reader = _Reader(spark, run, config, keep)
         with run.step(f"reading {plural(sum(map(len, new.values())), 'file')}"):
             reader.read(new)
         yield reader.batch
-    finally:
-        reader.batch.unpersist()
 
 
 def check_columns(
@@ -149,11 +137,13 @@ def check_columns(
 class _Reader:
     """Fills a batch."""
 
-    def __init__(self, spark: SparkSession, run: StageRun, config: IngestConfig) -> None:
+    def __init__(
+        self, spark: SparkSession, run: StageRun, config: IngestConfig, keep: FrameMap
+    ) -> None:
         self.spark = spark
         self.run = run
         self.config = config
-        self.batch = Batch({}, {}, {}, {})
+        self.batch = Batch({}, {}, {}, {}, keep)
 
     def read(self, new: Mapping[str, list[SourceFile]]) -> None:
         """Look at all files and bind all columns first: mistakes show before long work."""
@@ -184,7 +174,7 @@ class _Reader:
         parsed = (_rows_of(self.spark, layout, self.config, self.run) for layout in layouts)
         rows = reduce(DataFrame.unionByName, parsed)
         is_text = any(layout.format not in ("parquet", "delta") for layout in layouts)
-        return rows.persist(StorageLevel.MEMORY_AND_DISK) if is_text else rows
+        return self.batch.keep(rows) if is_text else rows
 
     def _count(self, kind: Kind, layouts: list[Layout], rows: DataFrame) -> None:
         """Count the rows of one kind; begin again without a file that fails meanwhile."""

@@ -30,6 +30,7 @@ from kinsight.segment.naming import FIRST_LIFT
 from kinsight.segment.profiles import profile_means
 from kinsight.segment.rows import Segment, as_frame, cold_row, member_rows, segment_row
 from kinsight.segment.sample import Sample, collect_sample, is_held_out
+from kinsight.spark import FrameMap, kept_frames
 from kinsight.spread import rows_by_task, spread
 from kinsight.tables import KeyValue
 from kinsight.workspace import Workspace
@@ -51,7 +52,7 @@ def run_segment(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False
         IntegrityError: If vectors cannot be compared, or users would be lost.
     """
     config = workspace.config.segment
-    with workspace.run("segment", as_of, config, latest_input) as run:
+    with kept_frames() as keep, workspace.run("segment", as_of, config, latest_input) as run:
         inputs = find_inputs(run, as_of, config.name)
         run.producer = {"segmentation": [config.name], "model_version": [inputs.model_version]}
         with run.step("sampling users"):
@@ -66,25 +67,22 @@ def run_segment(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False
         with run.step(f"fitting {chosen.choice.segments} segments"):
             clustering = fit_segments(sample, space, points, chosen.choice.segments, config)
         assigned = assign_users(users, grouping, clustering, config.minimum_events)
-        assigned = assigned.withColumn("held_out", is_held_out(F.col("user_id"), config)).persist()
-        try:
-            counted, ids = _match(run, inputs, clustering, assigned, config)
-            with run.step("finding what segments over-index on"):
-                terms = _count_terms(inputs, grouping, clustering, assigned, counted)
-            rows = _describe(
-                run,
-                inputs,
-                sample,
-                clustering,
-                assigned,
-                counted,
-                ids,
-                terms,
-                config.minimum_events,
-            )
-            _write(run, assigned, ids, rows, chosen, as_of, config)
-        finally:
-            assigned.unpersist()
+        assigned = keep(assigned.withColumn("held_out", is_held_out(F.col("user_id"), config)))
+        counted, ids = _match(run, inputs, clustering, assigned, config)
+        with run.step("finding what segments over-index on"):
+            terms = _count_terms(inputs, grouping, clustering, assigned, counted, keep)
+        rows = _describe(
+            run,
+            inputs,
+            sample,
+            clustering,
+            assigned,
+            counted,
+            ids,
+            terms,
+            config.minimum_events,
+        )
+        _write(run, assigned, ids, rows, chosen, as_of, config)
         return run.summary()
 
 
@@ -191,19 +189,15 @@ def _count_terms(
     clustering: Clustering,
     assigned: DataFrame,
     counted: Counted,
+    keep: FrameMap,
 ) -> list[list[Term]]:
     """What members of each cluster do more or less than others, measured on held-out users."""
-    measured = measured_members(inputs, grouping, clustering, assigned).persist()
-    try:
-        sizes = measured.where("held_out").groupBy("cluster").count().collect()
-        held_out = np.zeros(len(clustering.centroids), dtype=np.int64)
-        for cluster, users in sizes:
-            held_out[cluster] = users
-        parts = Parts(counted.parts.fitting, held_out)
-        members = measured.join(inputs.bags.select("user_id", "bags"), "user_id")
-        return count_terms(members, inputs.vocabulary, parts)
-    finally:
-        measured.unpersist()
+    measured = keep(measured_members(inputs, grouping, clustering, assigned))
+    held_out = np.zeros(len(clustering.centroids), dtype=np.int64)
+    for cluster, users in measured.where("held_out").groupBy("cluster").count().collect():
+        held_out[cluster] = users
+    members = measured.join(inputs.bags.select("user_id", "bags"), "user_id")
+    return count_terms(members, inputs.vocabulary, Parts(counted.parts.fitting, held_out))
 
 
 def _describe(

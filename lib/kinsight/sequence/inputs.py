@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 from pyspark.sql import DataFrame
 
@@ -21,9 +20,8 @@ from kinsight.sequence.window import (
     hot_user_thresholds,
     refuse_empty_window,
 )
+from kinsight.spark import FrameMap
 from kinsight.tables import table_schema
-
-FrameMap = Callable[[DataFrame], DataFrame]
 
 
 @dataclasses.dataclass(frozen=True)

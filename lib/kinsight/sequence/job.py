@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -18,7 +16,7 @@ from kinsight.sequence.executor.lookups import Products
 from kinsight.sequence.executor.rows import SEQUENCE_COLUMNS, RowSettings
 from kinsight.sequence.features import user_features
 from kinsight.sequence.gather import EVENTS_A_BATCH, UserEvents, narrow_events, tasks_for
-from kinsight.sequence.inputs import FrameMap, SeenEvents, cut_window, read_inputs
+from kinsight.sequence.inputs import SeenEvents, cut_window, read_inputs
 from kinsight.sequence.products import (
     distinct_products,
     event_types,
@@ -34,7 +32,7 @@ from kinsight.sequence.vocabulary import (
     version_name,
     vocabulary_rows,
 )
-from kinsight.spark import arrow_batches
+from kinsight.spark import FrameMap, arrow_batches, kept_frames
 from kinsight.tables import KeyValue
 from kinsight.workspace import Workspace
 
@@ -85,7 +83,7 @@ def run_sequence(
     """
     settings = workspace.config.sequence
     with (
-        _kept_frames() as keep,
+        kept_frames() as keep,
         workspace.run("sequence", as_of, settings, latest_input) as run,
     ):
         events, items, identities = read_inputs(run)
@@ -102,22 +100,6 @@ def run_sequence(
         run.producer = {"vocabulary_version": [vocabulary.version]}
         _write_outputs(run, as_of, settings, window, gathered, vocabulary, keep)
         return run.summary()
-
-
-@contextmanager
-def _kept_frames() -> Iterator[FrameMap]:
-    """Gives a function that persists a frame until the block ends."""
-    frames: list[DataFrame] = []
-
-    def keep(frame: DataFrame) -> DataFrame:
-        frames.append(frame.persist())
-        return frame
-
-    try:
-        yield keep
-    finally:
-        for frame in frames:
-            frame.unpersist()
 
 
 def _find_vocabulary(run: StageRun, as_of: AsOf) -> Vocabulary | None:
