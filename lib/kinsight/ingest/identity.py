@@ -47,7 +47,7 @@ def is_identical() -> Column:
 
 
 def suspects(events: DataFrame, stored: DataFrame | None, broadcast: bool) -> DataFrame:
-    """The mapped ids that more than one new event bears, or a stored one.
+    """The mapped ids that more than one new event bears, or a stored one; hardly any others.
 
     Only these need a closer look, and on most nights there are few: no event moves to find them,
     only its id.
@@ -66,13 +66,14 @@ def suspects(events: DataFrame, stored: DataFrame | None, broadcast: bool) -> Da
     found = twice.select("event_id", F.lit(False).alias(IS_STORED))
     if stored is None:
         return found
+    ids = stored.select("event_id")
     if broadcast:
+        # Two ids of one hash would only mean a stored id too many here: no new event bears it.
         hashes = new.select(F.xxhash64("event_id").alias("hash"))
-        near = F.xxhash64("event_id") == F.col("hash")
-        stored = stored.select("event_id").join(F.broadcast(hashes), near, "left_semi")
-    known = stored.join(new, "event_id", "left_semi").select(
-        "event_id", F.lit(True).alias(IS_STORED)
-    )
+        known = ids.join(F.broadcast(hashes), F.xxhash64("event_id") == F.col("hash"), "left_semi")
+    else:
+        known = ids.join(new, "event_id", "left_semi")
+    known = known.withColumn(IS_STORED, F.lit(True))
     return found.unionByName(known).groupBy("event_id").agg(F.bool_or(IS_STORED).alias(IS_STORED))
 
 
