@@ -9,6 +9,7 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from kinsight.bags import bag_fields
 from kinsight.dates import AsOf
 from kinsight.expand.definition import AudienceDefinition
 from kinsight.expand.linked import Identities, with_refusals
@@ -168,10 +169,10 @@ def _token_weights(vocabulary: DataFrame) -> dict[str, FloatArray]:
     # The commonest token of any field, such as the one event type, stands for all users.
     everybody = int(users.max(initial=1))
     weights = {}
-    for field in sorted(set(fields) - {"event_type", "price"}):
+    for field in bag_fields(fields):
         own = fields == field
         # Indices 0 and 1, padding and unknown, weigh nothing.
         weight = np.zeros(int(index[own].max()) + 1)
         weight[index[own]] = inverse_document_frequency(users[own], everybody)
-        weights[str(field)] = weight
+        weights[field] = weight
     return weights

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from kinsight.bags import bag_fields
 from kinsight.labels import readable
 from kinsight.segment.algorithms.shares import UNIT, Bag, ShareSums
 from kinsight.segment.lift import Shares, Term, make_terms
@@ -24,8 +25,6 @@ CANDIDATES = 300
 LEAST_SUPPORT = 0.02
 LEAST_USERS = 5
 
-NO_BAGS = ("event_type", "price")
-"""Fields of the vocabulary that bags do not have."""
 MEASURES = ("users", "shares", "squares", "held_shares")
 SUMS = "cluster INT, field STRING, index INT, " + ", ".join(f"{name} BIGINT" for name in MEASURES)
 
@@ -43,9 +42,7 @@ def count_terms(members: DataFrame, vocabulary: DataFrame, parts: Parts) -> list
         One list a cluster, ordered by field and token; at most ``CANDIDATES`` a field, each had
         by at least ``LEAST_SUPPORT`` of the fitting members.
     """
-    fields = sorted(
-        row[0] for row in vocabulary.select("field").distinct().collect() if row[0] not in NO_BAGS
-    )
+    fields = bag_fields(row[0] for row in vocabulary.select("field").distinct().collect())
     fitting = _by_cluster(parts.fitting)
     least = np.maximum(np.ceil(LEAST_SUPPORT * parts.fitting), LEAST_USERS)
     base = F.sum("shares").over(Window.partitionBy("field", "index"))
