@@ -153,6 +153,8 @@ def trained(ranks: Ranks, work: Work) -> tuple[list[str], dict[str, torch.Tensor
     """The lines of a training and what it learned."""
     console = Console(file=io.StringIO(), width=200)
     train_share(work, ranks, Progress(console))
+    # Rank 0 comes here once it has written the last checkpoint, which this rank is to read.
+    assert ranks.agree(1.0)
     learner = new_learner(*models(work), work.config)
     checkpoints = Checkpoints(work.root, work.identity, Progress(quiet=True))
     state = checkpoints.load(learner)
