@@ -23,7 +23,7 @@ from kinsight.objectives.registry import OBJECTIVES, check_choices
 from kinsight.progress import Progress
 from kinsight.train.checkpoint import Checkpoints
 from kinsight.train.loader import SequenceLoader
-from kinsight.train.training import Trained, Vocabulary, train_encoder
+from kinsight.train.training import Trained, Vocabulary, learn_here, train_encoder
 from tests.histories import SIZES, random_histories, training_set
 from tests.sequence_files import to_table, write_files
 
@@ -61,7 +61,9 @@ def run(
     vocabulary = Vocabulary("v1", SIZES, known.item_frequency, known.type_frequency, known.purchase)
     loader = SequenceLoader(files, 3, 0.2, config.sample_users, config.seed, config.batch_tokens)
     quiet = progress or Progress(quiet=True)
-    return train_encoder(config, vocabulary, loader, loader.survey(), quiet, checkpoints)
+    survey = loader.survey()
+    learn = learn_here(config, loader, survey, quiet, checkpoints)
+    return train_encoder(config, vocabulary, loader, survey, quiet, learn)
 
 
 def digest(encoder: Encoder) -> str:

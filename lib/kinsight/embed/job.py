@@ -47,7 +47,7 @@ def run_embed(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False) 
         shipped = workspace.spark.sparkContext.broadcast(artifact)
         tokens, bfloat16 = config.batch_tokens, config.precision == "bfloat16"
 
-        # Arrow buffers and not the pandas UDF: that takes a tenth longer (benchmarks/RESULTS.md).
+        # Arrow buffers and not the pandas UDF: that takes longer (benchmarks/RESULTS.md).
         def encode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             return encode_batches(batches, shipped.value, tokens, bfloat16)
 

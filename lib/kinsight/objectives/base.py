@@ -54,7 +54,15 @@ class Loss:
     @property
     def mean(self) -> Tensor:
         """Mean over the targets; 0 without any."""
-        return self.total / max(1, self.targets)
+        return self.over(self.targets)
+
+    def over(self, targets: int) -> Tensor:
+        """This total as a part of the mean over so many targets; 0 without any.
+
+        Args:
+            targets: Its own, or those of several processes together.
+        """
+        return self.total / max(1, targets)
 
 
 class Objective(nn.Module, ABC):

@@ -27,7 +27,7 @@ from kinsight.train.checkpoint import FOLDER, Checkpoints
 from kinsight.train.distributed import Distributed
 from kinsight.train.fetching import local_files
 from kinsight.train.loader import SequenceLoader
-from kinsight.train.training import Elsewhere, Trained, Vocabulary, train_encoder
+from kinsight.train.training import Trained, Vocabulary, learn_here, train_encoder
 from kinsight.workspace import Workspace
 
 
@@ -82,18 +82,16 @@ def run_train(
         checkpoints = Checkpoints(root, identity, workspace.progress)
         if restart:
             checkpoints.remove()
-        elsewhere: Elsewhere | None = None
+        learn = learn_here(config, loader, survey, workspace.progress, checkpoints)
         if several is not None:
-            elsewhere = partial(
+            learn = partial(
                 several.train,
                 sizes=vocabulary.sizes,
                 rows=loader.rows,
                 files=files,
                 checkpoints=checkpoints,
             )
-        trained = train_encoder(
-            config, vocabulary, loader, survey, workspace.progress, checkpoints, elsewhere
-        )
+        trained = train_encoder(config, vocabulary, loader, survey, workspace.progress, learn)
         artifact = Artifact.of(
             trained.encoder, config.encoder.name, options, name, vocabulary.sizes
         )

@@ -121,7 +121,7 @@ def fit(
     Raises:
         RefusedError: If nothing can be predicted for held-out users, or the loss is never finite.
         EnvironmentProblem: If the ranks find different checkpoints.
-        IntegrityError: If an epoch of several ranks did not see every user once.
+        IntegrityError: If an epoch did not see every user once.
     """
     learner = new_learner(encoder, objectives, config)
     clock = time.monotonic()
@@ -152,8 +152,7 @@ def fit(
                         completed=state.seen,
                         detail=f"{detail}, {rate:,.0f} users/s, at most {left:,.0f} s left",
                     )
-            if ranks.count > 1:
-                _require_users(state.seen - before, users, ranks)
+            _require_users(state.seen - before, users)
             state.training_seconds += time.monotonic() - begun
             state.epoch = epoch
             found = held_out_loss(encoder, objectives, held_out, config, ranks)
@@ -208,7 +207,7 @@ def _step(
     if losses:
         loss = torch.stack(
             [
-                weight * (one.total / max(1, int(number)))
+                weight * one.over(int(number))
                 for (weight, _), one, number in zip(objectives, losses, counted, strict=True)
             ]
         ).sum()
@@ -237,7 +236,7 @@ def _require_one_checkpoint(state: State | None, ranks: Ranks) -> None:
         )
 
 
-def _require_users(seen: int, users: int, ranks: Ranks) -> None:
+def _require_users(seen: int, users: int) -> None:
     """Refuse an epoch that lost a user or took one twice.
 
     Raises:
@@ -246,7 +245,7 @@ def _require_users(seen: int, users: int, ranks: Ranks) -> None:
     if seen != users:
         raise IntegrityError(
             "An epoch did not train on every user once.",
-            expected=f"{users} users in {ranks.count} processes together",
+            expected=f"{users} users",
             found=f"{seen}",
             to_do="run again; if it happens twice, report it",
         )

@@ -21,8 +21,8 @@ from kinsight.train.checkpoint import Checkpoints
 from kinsight.train.loader import SequenceLoader, Survey
 from kinsight.train.loop import Fit, WeightedObjectives, fit, repeatable
 
-Elsewhere = Callable[[Encoder, WeightedObjectives, TrainingSet], Fit]
-"""Trains in other processes; leaves encoder and objectives as ``fit`` does."""
+Learn = Callable[[Encoder, WeightedObjectives, TrainingSet], Fit]
+"""Trains, in this process or in others; leaves encoder and objectives as ``fit`` does."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +67,7 @@ def train_encoder(
     loader: SequenceLoader,
     survey: Survey,
     progress: Progress,
-    checkpoints: Checkpoints | None = None,
-    elsewhere: Elsewhere | None = None,
+    learn: Learn,
 ) -> Trained:
     """Build an encoder and, if it learns, train it and measure it on held-out users.
 
@@ -78,8 +77,7 @@ def train_encoder(
         loader: The sequences.
         survey: What one pass over them found.
         progress: Where a person sees it.
-        checkpoints: Where the end of each epoch is kept.
-        elsewhere: Trains in other processes in place of this one.
+        learn: How an encoder that learns is trained.
 
     Raises:
         RefusedError: If there is too little to learn from.
@@ -107,19 +105,7 @@ def train_encoder(
             purchase=vocabulary.purchase,
         )
         objectives = build_objectives(config.objective, encoder, data)
-        if elsewhere is not None:
-            found = elsewhere(encoder, objectives, data)
-        else:
-            found = fit(
-                encoder,
-                objectives,
-                loader.batches,
-                survey.users,
-                survey.held_out,
-                config,
-                progress,
-                checkpoints,
-            )
+        found = learn(encoder, objectives, data)
         measures = {
             "held_out_loss": found.held_out_loss,
             "epochs": float(found.epochs),
@@ -129,6 +115,38 @@ def train_encoder(
         measures |= measure(encoder, objectives, names, survey.held_out, config.batch_tokens)
         times = {"seconds": found.seconds, "users_per_second": found.users_per_second}
         return Trained(encoder, survey.users, measures, times)
+
+
+def learn_here(
+    config: TrainConfig,
+    loader: SequenceLoader,
+    survey: Survey,
+    progress: Progress,
+    checkpoints: Checkpoints | None = None,
+) -> Learn:
+    """Training in this process.
+
+    Args:
+        config: The choices.
+        loader: The sequences.
+        survey: What one pass over them found.
+        progress: Where a person sees it.
+        checkpoints: Where the end of each epoch is kept.
+    """
+
+    def learn(encoder: Encoder, objectives: WeightedObjectives, data: TrainingSet) -> Fit:
+        return fit(
+            encoder,
+            objectives,
+            loader.batches,
+            data.users,
+            survey.held_out,
+            config,
+            progress,
+            checkpoints,
+        )
+
+    return learn
 
 
 def measure(
