@@ -181,6 +181,24 @@ def test_content_mean_is_fitted_on_its_date_and_embedded_like_any_other(
     assert cosines[alike].mean() > cosines[~alike].mean() + 0.5
 
 
+def test_a_later_training_begins_with_the_earlier_model_and_tells_how_far_it_moved(
+    workspace: Callable[..., Workspace],
+) -> None:
+    shop = workspace(train=TRAIN | {"warm_start": True, "epochs": 1})
+    plant_sequences(shop, DATE)
+    first = run_train(shop, shop.as_of(DATE))
+    assert "drift_neighbours_kept" not in first.metrics
+    # Two items fewer: the later halves of the tastes bear other indices.
+    plant_sequences(shop, "2024-04-01", vocabulary="v2", items=ITEMS - 2, seed=6)
+    later = run_train(shop, shop.as_of("2024-04-01"))
+    assert later.metrics["held_out_loss"] < first.metrics["held_out_loss"]
+    assert later.metrics["drift_neighbours_kept"] > later.metrics["drift_chance"]
+    again = run_train(shop, shop.as_of("2024-04-01"))
+    assert again.producer == later.producer, "a re-run begins where its first run began"
+    earlier = run_train(shop, shop.as_of(DATE))
+    assert earlier.producer == first.producer, "no date begins with a model of its future"
+
+
 def test_too_few_users_are_refused_before_anything_is_written(
     workspace: Callable[..., Workspace],
 ) -> None:

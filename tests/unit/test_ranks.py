@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from safetensors.torch import load, save
 
 from kinsight.config import TrainConfig
 from kinsight.encoders.batch import Batch
@@ -136,17 +137,19 @@ def work_on(folder: Path, config: TrainConfig) -> Work:
     files = written(folder / "files", 2)
     whole = loaders(files, config)[0]
     survey = whole.survey()
-    token = folder / "token"
-    token.touch()
     data = training_set(
         users=survey.users,
         users_with_order=survey.users_with_order,
         longest=survey.longest,
         batch_tokens=config.batch_tokens,
     )
-    return Work(
-        config, 1, SIZES, data, whole.rows, files, folder / "models", {"config": "a"}, token
+    start = folder / "start"
+    work = Work(
+        config, 1, SIZES, data, whole.rows, files, folder / "models", {"config": "a"}, start
     )
+    with repeatable(config.seed, 1):
+        start.write_bytes(save(new_learner(*models(work), config).weights.state_dict()))
+    return work
 
 
 def trained(ranks: Ranks, work: Work) -> tuple[list[str], dict[str, torch.Tensor]]:
@@ -211,6 +214,14 @@ def histories_of(batch: Batch) -> Histories:
     return Histories(columns, batch.length.numpy())
 
 
+def test_processes_begin_with_the_weights_they_are_given(tmp_path: Path, pair: Pair) -> None:
+    work = work_on(tmp_path, settings(epochs=1, learning_rate=1e-9, weight_decay=0.0))
+    given = {n: v + 0.5 for n, v in load(work.start.read_bytes()).items()}
+    work.start.write_bytes(save(given))
+    for _, weights in pair.run(trained, work):
+        assert all(torch.allclose(weights[name], given[name], atol=1e-6) for name in given)
+
+
 def test_a_training_that_ended_early_goes_on_to_the_same_weights(
     tmp_path: Path, pair: Pair
 ) -> None:
@@ -232,7 +243,7 @@ def test_a_training_that_ended_early_goes_on_to_the_same_weights(
 def refusals(ranks: Ranks, work: Work) -> list[KinsightError]:
     """What this rank says of two mistakes that only the other one makes."""
     said = []
-    blind = dataclasses.replace(work, token=work.token.with_name("absent"))
+    blind = dataclasses.replace(work, start=work.start.with_name("absent"))
     elsewhere = dataclasses.replace(work, root=work.root.with_name("other"))
     trained(ALONE, work) if ranks.rank == 0 else None
     assert ranks.agree(1.0)

@@ -48,6 +48,11 @@ class TrainConfig(Settings):
         description="About so many users are trained on at most, chosen by a hash of their id.",
     )
     minimum_users: int = Field(50, ge=2, description="Fewer trainable users: refused.")
+    warm_start: bool = Field(
+        False,
+        description="Begin with the weights of the newest model of an earlier date, if it has the "
+        "same encoder with the same options.",
+    )
     seed: int = 7
     processes: int = Field(
         1, ge=1, description="More train together, each on its share of users; 1: in the driver."

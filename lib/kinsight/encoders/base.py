@@ -13,7 +13,11 @@ from kinsight.config import Settings
 from kinsight.encoders.batch import Batch
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from scipy.sparse import csr_matrix  # fitting needs it, executors do not
+
+    FloatMatrix = npt.NDArray[np.float32]
 
 VocabularySizes = Mapping[str, int]
 """Rows of the embedding table of item, event_type, category, brand and price: the largest index
@@ -100,12 +104,16 @@ class FittedEncoder(Encoder):
     fitting_users: int
 
     @abstractmethod
-    def fit_items(self, bags: csr_matrix, seed: int) -> dict[str, float]:
+    def fit_items(
+        self, bags: csr_matrix, seed: int, earlier: FloatMatrix | None = None
+    ) -> dict[str, float]:
         """Put the item vectors in their place.
 
         Args:
             bags: Events of each user with each item index, [users, items].
             seed: Seed of random draws.
+            earlier: Vectors of the same items by an earlier model, [items, D], zero where it had
+                none: the new ones are to be readable beside them.
 
         Returns:
             Measures of the fit.

@@ -2,7 +2,8 @@
 
 Source: Dzhoha and Malykh, LTE (arXiv 2604.08181): the mean of the vectors of the items a user
 touched, all weighing the same, whose item vectors are frozen so that every model version can be
-read in one space; uniform weights beat those that favour recent events there.
+read in one space; uniform weights beat those that favour recent events there. A later fit of the
+same width is turned onto the earlier one, so versions share a space as far as tastes stay.
 
 LTE's item vectors are content. Here they come from who meets what (``basis``); vectors given by the
 shop are not read yet. The window is the user's sequence. An item that the basis does not know
@@ -26,6 +27,8 @@ from kinsight.encoders.pooling import Pool
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+    from kinsight.encoders.base import FloatMatrix
 
 
 class ContentMeanOptions(Settings):
@@ -58,19 +61,24 @@ class ContentMean(PooledEncoder, FittedEncoder):
         self.dimension = options.width
         self.reads_at_events = True
 
-    def fit_items(self, bags: csr_matrix, seed: int) -> dict[str, float]:
-        """Put the basis of the bags in place of the item vectors.
+    def fit_items(
+        self, bags: csr_matrix, seed: int, earlier: FloatMatrix | None = None
+    ) -> dict[str, float]:
+        """Put the basis of the bags in place of the item vectors, turned onto the earlier one.
 
         Raises:
             RefusedError: If users share too few items.
         """
         # Imported here: executors use a fitted model and need not load scikit-learn.
-        from kinsight.encoders.basis import item_basis
+        from kinsight.encoders.basis import item_basis, turned_onto
 
         basis = item_basis(bags, self.dimension, seed)
+        vectors, measures = basis.vectors, {}
+        if earlier is not None and earlier.shape == vectors.shape:
+            vectors, measures["basis_kept_cosine"] = turned_onto(vectors, earlier)
         with torch.no_grad():
-            self.items.weight.copy_(torch.from_numpy(basis.vectors))
-        return {
+            self.items.weight.copy_(torch.from_numpy(vectors))
+        return measures | {
             "basis_users": float(basis.users),
             "basis_items": float(basis.items),
             "basis_variance_explained": basis.variance_explained,

@@ -19,14 +19,14 @@ from typing import ClassVar
 import numpy as np
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 from torch.nn import functional as F
 from typing_extensions import Self
 
 from kinsight.config import Settings, Share
 from kinsight.encoders.base import Encoder
 from kinsight.encoders.batch import Batch
-from kinsight.encoders.histories import COLUMNS, Histories, IntArray, cut_by_tokens, ranges
+from kinsight.encoders.histories import COLUMNS, Histories, IntArray, ranges
+from kinsight.encoders.reading import user_vectors
 from kinsight.errors import RefusedError
 from kinsight.objectives.base import Loss, Objective, TrainingSet
 from kinsight.objectives.ranking import SCORES_AT_MOST
@@ -124,8 +124,8 @@ class ContrastiveViews(Objective):
         users = len(earlier)
         if users < 2:
             return {}
-        one = F.normalize(_vectors(encoder, earlier, tokens), dim=1)
-        other = F.normalize(_vectors(encoder, later, tokens), dim=1)
+        one = F.normalize(user_vectors(encoder, earlier, tokens), dim=1)
+        other = F.normalize(user_vectors(encoder, later, tokens), dim=1)
         first, nearer = 0.0, 0.0
         step = max(1, SCORES_AT_MOST // users)
         for begin in range(0, users, step):
@@ -195,14 +195,3 @@ def halves(histories: Histories) -> tuple[Histories, Histories]:
     places = ranges((start + before)[users], (length - before)[users])
     later = {name: values[places] for name, values in histories.columns.items()}
     return histories.head(before).take(users), Histories(later, (length - before)[users])
-
-
-def _vectors(encoder: Encoder, histories: Histories, tokens: int) -> Tensor:
-    """User vectors, [N, d], in the order of the histories."""
-    order = np.argsort(histories.length, kind="stable")
-    vectors = torch.empty(len(histories), encoder.dimension)
-    for part in cut_by_tokens(histories.length[order], tokens):
-        users = order[part]
-        read = encoder.read(encoder.encode(Batch.of(histories.take(users))))[:, 0]
-        vectors[torch.from_numpy(users)] = read
-    return vectors

@@ -21,6 +21,8 @@ from typing import Any
 from pyspark import SparkContext
 from pyspark.ml.torch.distributor import TorchDistributor
 from pyspark.sql import SparkSession
+from safetensors.torch import save
+from torch import nn
 
 from kinsight.config import TrainConfig
 from kinsight.encoders.base import Encoder
@@ -118,7 +120,7 @@ class Distributed:
         """Train elsewhere; encoder and objectives are left as ``fit`` leaves them.
 
         Args:
-            encoder: The encoder, of which each process builds its own.
+            encoder: The encoder, of which each process builds its own with the same weights.
             objectives: Weights and losses, likewise.
             data: What the survey found.
             sizes: Rows of the embedding tables.
@@ -133,7 +135,8 @@ class Distributed:
         processes = self.config.processes
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         self.progress.say(f"training in {processes} processes of {threads}")
-        with _token(checkpoints.folder) as token:
+        learner = new_learner(encoder, objectives, self.config)
+        with _start(checkpoints.folder, learner.weights) as start:
             work = Work(
                 self.config,
                 self.threads,
@@ -143,10 +146,9 @@ class Distributed:
                 list(files),
                 checkpoints.root,
                 checkpoints.identity,
-                token,
+                start,
             )
             self._run(work, checkpoints)
-        learner = new_learner(encoder, objectives, self.config)
         # Rank 0 has warned of what is wrong with others already.
         mute = RelayedProgress(speaks=False)
         state = Checkpoints(checkpoints.root, checkpoints.identity, mute).load(learner)
@@ -238,16 +240,17 @@ def _tasks_at_once(context: SparkContext) -> int:
 
 
 @contextlib.contextmanager
-def _token(folder: Path) -> Iterator[Path]:
-    """A file in the folder of the checkpoints; what is empty goes with it.
+def _start(folder: Path, weights: nn.Module) -> Iterator[Path]:
+    """The first weights in a file beside the checkpoints; what is empty goes with it.
 
     Raises:
         EnvironmentProblem: If nothing can be written there.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=".shared-", dir=folder)
-        os.close(descriptor)
+        descriptor, name = tempfile.mkstemp(prefix=".start-", dir=folder)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(save({n: value.contiguous() for n, value in weights.state_dict().items()}))
     except OSError as error:
         raise EnvironmentProblem(
             "Nothing can be written where checkpoints are kept.",

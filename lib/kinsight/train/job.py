@@ -9,9 +9,7 @@ import os
 from contextlib import ExitStack
 from functools import partial
 
-import numpy as np
 import torch
-from pyspark.sql import functions as F
 
 import kinsight
 from kinsight.config import TrainConfig
@@ -27,7 +25,8 @@ from kinsight.train.checkpoint import FOLDER, Checkpoints
 from kinsight.train.distributed import Distributed
 from kinsight.train.fetching import local_files
 from kinsight.train.loader import SequenceLoader
-from kinsight.train.training import Trained, Vocabulary, learn_here, train_encoder
+from kinsight.train.reading import read_earlier_model, read_vocabulary
+from kinsight.train.training import Trained, learn_here, train_encoder
 from kinsight.workspace import Workspace
 
 
@@ -56,8 +55,9 @@ def run_train(
     with workspace.run("train", as_of, config, latest_input) as run, ExitStack() as scratch:
         published = run.require("sequences", as_of=as_of.date, made_by="sequence")
         name = published.record.producer["vocabulary_version"][0]
-        with run.step("reading the vocabulary"):
+        with run.step("reading the vocabulary and the earlier model"):
             vocabulary = read_vocabulary(run, name)
+            earlier = read_earlier_model(run, workspace, as_of, name)
         key: dict[str, KeyValue] = {"as_of": as_of.date, "vocabulary_version": name}
         pinned = run.earlier_version("sequences", {"vocabulary_version": name})
         sequences = run.read("sequences", published.version if pinned is None else pinned)
@@ -78,7 +78,8 @@ def run_train(
             "users_left_out": survey.left_out,
         }
         threads = several.threads if several is not None else None
-        identity = training_identity(config, as_of, name, survey.fingerprint, threads)
+        start = earlier.version if config.warm_start and earlier is not None else None
+        identity = training_identity(config, as_of, name, survey.fingerprint, threads, start)
         checkpoints = Checkpoints(root, identity, workspace.progress)
         if restart:
             checkpoints.remove()
@@ -91,7 +92,9 @@ def run_train(
                 files=files,
                 checkpoints=checkpoints,
             )
-        trained = train_encoder(config, vocabulary, loader, survey, workspace.progress, learn)
+        trained = train_encoder(
+            config, vocabulary, loader, survey, workspace.progress, learn, earlier
+        )
         artifact = Artifact.of(
             trained.encoder, config.encoder.name, options, name, vocabulary.sizes
         )
@@ -193,38 +196,13 @@ def newest_model(workspace: Workspace, as_of: AsOf) -> Model | None:
     return next(usable, None)
 
 
-def read_vocabulary(run: StageRun, version: str) -> Vocabulary:
-    """Sizes and item frequencies of a vocabulary version."""
-    key = {"vocabulary_version": version}
-    published = run.require("vocabularies", producer=key, made_by="sequence")
-    tokens = run.read(published).where(key_predicate(key))
-    # Whatever category level the sequences carry, the widest table holds it.
-    field = F.when(F.col("field").startswith("category_"), "category").otherwise(F.col("field"))
-    largest = tokens.groupBy(field.alias("field")).agg(F.max("index").alias("largest")).collect()
-    found = {row["field"]: row["largest"] + 1 for row in largest}
-    fields = ("item", "event_type", "category", "brand", "price")
-    sizes = {name: found.get(name, 2) for name in fields}
-    frequency = {}
-    for name in ("item", "event_type"):
-        counts = tokens.where(F.col("field") == name).select("index", "frequency").toPandas()
-        frequency[name] = np.zeros(sizes[name])
-        frequency[name][counts["index"].to_numpy()] = counts["frequency"].to_numpy()
-    purchase = tokens.where("field = 'event_type' AND token = 'purchase'").select("index").first()
-    return Vocabulary(
-        version,
-        sizes,
-        item_frequency=torch.from_numpy(frequency["item"]),
-        type_frequency=torch.from_numpy(frequency["event_type"]),
-        purchase=None if purchase is None else purchase["index"],
-    )
-
-
 def training_identity(
     config: TrainConfig,
     as_of: AsOf,
     vocabulary_version: str,
     fingerprint: str,
     threads: int | None = None,
+    start: str | None = None,
 ) -> dict[str, str]:
     """Everything that decides the weights: a checkpoint of another training is never taken up.
 
@@ -238,6 +216,7 @@ def training_identity(
         vocabulary_version: The tokens of the sequences.
         fingerprint: Digest of the sequences.
         threads: Torch threads of each of several processes.
+        start: The model whose weights it begins with.
     """
     return {
         "config_hash": config.stable_hash(),
@@ -247,6 +226,7 @@ def training_identity(
         "threads": str(threads or config.threads or os.cpu_count() or 1),
         "kinsight": kinsight.__version__,
         "torch": torch.__version__,
+        **({} if start is None else {"start": start}),
     }
 
 

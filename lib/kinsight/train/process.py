@@ -12,6 +12,8 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from safetensors.torch import load
+
 from kinsight.config import TrainConfig
 from kinsight.encoders.registry import build_encoder
 from kinsight.errors import EnvironmentProblem, IntegrityError, KinsightError
@@ -21,7 +23,7 @@ from kinsight.progress import Progress
 from kinsight.train.checkpoint import Checkpoints
 from kinsight.train.files import readable_url
 from kinsight.train.loader import SequenceLoader
-from kinsight.train.loop import Fit, fit, repeatable
+from kinsight.train.loop import Fit, fit, new_learner, repeatable
 from kinsight.train.ranks import Ranks, joined_ranks
 from kinsight.train.relay import RelayedProgress, send_failure
 
@@ -39,7 +41,8 @@ class Work:
         files: Its Parquet files.
         root: Folder of all checkpoints.
         identity: Everything that decides the weights.
-        token: A file that the driver made beside the checkpoints: who sees it shares the folder.
+        start: The first weights, which the driver wrote beside the checkpoints: who sees the file
+            shares the folder.
     """
 
     config: TrainConfig
@@ -50,7 +53,7 @@ class Work:
     files: Sequence[str]
     root: Path
     identity: Mapping[str, str]
-    token: Path
+    start: Path
 
 
 def train_process(work: Work) -> None:
@@ -95,9 +98,12 @@ def train_share(work: Work, ranks: Ranks, progress: Progress) -> Fit:
         encoder = build_encoder(
             config.encoder.name, config.encoder.options, dict(work.sizes), config.seed
         )
+        objectives = build_objectives(config.objective, encoder, work.data)
+        weights = new_learner(encoder, objectives, config).weights
+        weights.load_state_dict(load(work.start.read_bytes()))
         return fit(
             encoder,
-            build_objectives(config.objective, encoder, work.data),
+            objectives,
             loader.batches,
             work.data.users,
             survey.held_out,
@@ -114,7 +120,7 @@ def _require_files(work: Work, ranks: Ranks) -> None:
     Raises:
         EnvironmentProblem: On all ranks.
     """
-    paths = [work.token, *(Path(readable_url(f).removeprefix("file://")) for f in work.files)]
+    paths = [work.start, *(Path(readable_url(f).removeprefix("file://")) for f in work.files)]
     missing = [path for path in paths if not path.is_file()]
     [blind] = ranks.sums([float(bool(missing))])
     if blind:

