@@ -26,6 +26,7 @@ from kinsight.config import TrainConfig
 from kinsight.encoders.base import Encoder
 from kinsight.errors import ConfigError, EnvironmentProblem, KinsightError
 from kinsight.objectives.base import TrainingSet
+from kinsight.objectives.registry import fitted
 from kinsight.progress import Progress
 from kinsight.spark import is_running
 from kinsight.train.checkpoint import Checkpoints
@@ -144,6 +145,7 @@ class Distributed:
                 checkpoints.root,
                 checkpoints.identity,
                 token,
+                [objective.frozen() for objective in fitted(objectives)],
             )
             self._run(work, checkpoints)
         learner = new_learner(encoder, objectives, self.config)

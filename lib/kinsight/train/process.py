@@ -12,11 +12,13 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from torch import Tensor
+
 from kinsight.config import TrainConfig
 from kinsight.encoders.registry import build_encoder
 from kinsight.errors import EnvironmentProblem, IntegrityError, KinsightError
 from kinsight.objectives.base import TrainingSet
-from kinsight.objectives.registry import build_objectives
+from kinsight.objectives.registry import build_objectives, fitted
 from kinsight.progress import Progress
 from kinsight.train.checkpoint import Checkpoints
 from kinsight.train.files import readable_url
@@ -40,6 +42,7 @@ class Work:
         root: Folder of all checkpoints.
         identity: Everything that decides the weights.
         token: A file that the driver made beside the checkpoints: who sees it shares the folder.
+        frozen: What the driver fitted, for each objective that holds something frozen.
     """
 
     config: TrainConfig
@@ -51,6 +54,7 @@ class Work:
     root: Path
     identity: Mapping[str, str]
     token: Path
+    frozen: Sequence[Mapping[str, Tensor]] = ()
 
 
 def train_process(work: Work) -> None:
@@ -95,9 +99,12 @@ def train_share(work: Work, ranks: Ranks, progress: Progress) -> Fit:
         encoder = build_encoder(
             config.encoder.name, config.encoder.options, dict(work.sizes), config.seed
         )
+        objectives = build_objectives(config.objective, encoder, work.data)
+        for objective, frozen in zip(fitted(objectives), work.frozen, strict=True):
+            objective.take_over(frozen)
         return fit(
             encoder,
-            build_objectives(config.objective, encoder, work.data),
+            objectives,
             loader.batches,
             work.data.users,
             survey.held_out,
