@@ -21,7 +21,7 @@ from kinsight.encoders.batch import Batch
 from kinsight.encoders.histories import Histories
 from kinsight.encoders.registry import build_encoder
 from kinsight.errors import EnvironmentProblem, IntegrityError, KinsightError
-from kinsight.objectives.registry import build_objectives
+from kinsight.objectives.registry import build_objectives, fitted
 from kinsight.progress import Progress
 from kinsight.train import relay
 from kinsight.train.checkpoint import Checkpoints
@@ -164,7 +164,10 @@ def trained(ranks: Ranks, work: Work) -> tuple[list[str], dict[str, torch.Tensor
 
 def models(work: Work) -> Any:
     encoder = build_encoder("gru", work.config.encoder.options, SIZES, work.config.seed)
-    return encoder, build_objectives(work.config.objective, encoder, work.data)
+    objectives = build_objectives(work.config.objective, encoder, work.data)
+    for objective, frozen in zip(fitted(objectives), work.frozen, strict=True):
+        objective.take_over(frozen)
+    return encoder, objectives
 
 
 def losses(lines: list[str]) -> list[float]:
@@ -201,6 +204,26 @@ def test_two_processes_learn_what_one_learns_from_the_union_of_their_batches(
     learned = new_learner(encoder, objectives, work.config).weights.state_dict()
     for name, value in learned.items():
         assert torch.allclose(value, weights[name], atol=1e-4), name
+
+
+def test_what_objectives_hold_frozen_comes_from_the_driver(tmp_path: Path, pair: Pair) -> None:
+    wanted = [
+        {"name": "neighbour_contrastive", "bank_users": 30, "width": 8, "anchors": 4},
+        {"name": "autoencode_frozen_basis"},
+    ]
+    encoder = SETTINGS["encoder"] | {"hidden": 8}  # type: ignore[operator]  # a mapping of mixed values
+    work = work_on(tmp_path, settings(epochs=2, objective=wanted, encoder=encoder))
+    built = build_encoder("gru", work.config.encoder.options, SIZES, work.config.seed)
+    own = fitted(build_objectives(work.config.objective, built, work.data))
+    for objective in own:
+        objective.fit(loaders(list(work.files), work.config)[0].sample)
+    work = dataclasses.replace(work, frozen=[objective.frozen() for objective in own])
+    (lines, weights), (others, same) = pair.run(trained, work)
+    assert losses(lines) == losses(others)
+    assert all(torch.equal(value, same[name]) for name, value in weights.items())
+    for number, objective in enumerate(own, start=1):
+        for name, value in objective.frozen().items():
+            assert torch.equal(value, weights[f"{number}.{name}"]), name
 
 
 def histories_of(batch: Batch) -> Histories:

@@ -124,7 +124,11 @@ def test_an_objective_named_twice_is_refused() -> None:
 
 LONG = {
     "transformer": [{"name": "next_item", "full_softmax_items": 0, "negatives": 16}],
-    "gru": [{"name": "type_then_item"}, {"name": "contrastive_views", "weight": 0.3}],
+    "gru": [
+        {"name": "type_then_item"},
+        {"name": "contrastive_views", "weight": 0.3},
+        {"name": "neighbour_contrastive", "weight": 0.1, "bank_users": 30, "width": 8},
+    ],
 }
 
 

@@ -36,6 +36,9 @@ from kinsight.objectives.next_events import vectors_long_before
 from kinsight.objectives.ranking import next_item_measures
 from kinsight.objectives.vectors import user_vectors
 
+SMALLEST_SPREAD = 1e-4
+"""A direction in which items spread less than this share of the widest is none."""
+
 
 class AutoencodeFrozenBasisOptions(ItemSoftmaxOptions):
     """Options of `autoencode_frozen_basis`."""
@@ -85,7 +88,7 @@ class AutoencodeFrozenBasis(FittedObjective):
         """
         items, width = self.basis.shape
         basis, measures = content_basis(sample, self.fitting_users, items, width)
-        dimensions = int(torch.linalg.matrix_rank(basis))
+        dimensions = int(torch.linalg.matrix_rank(basis.double(), rtol=SMALLEST_SPREAD))
         if dimensions < width:
             raise RefusedError(
                 "The user vector is wider than the space of items: some of it would mean nothing.",

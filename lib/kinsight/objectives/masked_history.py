@@ -99,10 +99,10 @@ class MaskedHistory(Objective):
 
         Returns:
             For thinned histories of 1 to 2, 3 to 5, 6 to 20 and more events:
-            ``thin_cosine_1_2`` (mean cosine to the full history), ``thin_nearer_1_2`` (share of
-            other users' full histories that lie further off, mean; .5 by chance) and
-            ``thin_users_1_2``, and so on; and ``thin_stranger_cosine``, that of different users'
-            full histories. Nothing for fewer than two users with two times.
+            ``thin_cosine_1_2`` (mean cosine to the full history, the mean of all users' full
+            histories taken away; 0 by chance), ``thin_nearer_1_2`` (share of other users' full
+            histories that lie further off, mean; .5 by chance) and ``thin_users_1_2``, and so on.
+            Nothing for fewer than two users with two times.
         """
         draws = torch.Generator().manual_seed(0)
         parts: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -117,12 +117,10 @@ class MaskedHistory(Objective):
             return {}
         thin_vectors, full_vectors, length = (torch.cat(part) for part in zip(*parts, strict=True))
         _, nearer = own_among_others(thin_vectors, full_vectors)
-        cosine = F.cosine_similarity(thin_vectors, full_vectors)
-        # Of the mean over all pairs, those of a user with herself are taken away.
-        unit = F.normalize(full_vectors, dim=1)
-        users = len(unit)
-        strangers = (float(unit.sum(0).square().sum()) - users) / (users * (users - 1))
-        found = {"thin_stranger_cosine": strangers}
+        # What all users share says nothing of any: an untrained encoder's cosines are near 1.
+        mean = full_vectors.mean(0)
+        cosine = F.cosine_similarity(thin_vectors - mean, full_vectors - mean)
+        found: dict[str, float] = {}
         for least, most in LENGTHS:
             among = (length >= least) & (length <= (most or int(length.max())))
             if among.any():

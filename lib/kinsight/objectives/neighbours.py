@@ -146,7 +146,9 @@ class Substitutes(nn.Module):
 
 
 def _marks(batch: Batch) -> Tensor:
-    """What tells a history from all others, [B, 4]: its length, both ends, and its items' sum."""
+    """What tells a history from all others, [B, 4]: its length, both ends, a hash of its items."""
     last = batch.seconds.gather(1, batch.length[:, None] - 1)
-    items = (batch.item * batch.present).sum(1, keepdim=True)
+    # Powers of an odd number, past 64 bits in rings.
+    powers = torch.full((batch.item.shape[1],), 1_000_003).cumprod(0)
+    items = (batch.item * batch.present * powers).sum(1, keepdim=True)
     return torch.cat([batch.length[:, None], batch.seconds[:, :1], last, items], dim=1)
