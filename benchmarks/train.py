@@ -48,6 +48,7 @@ def train(
             batch_tokens=config.batch_tokens,
             type_frequency=torch.ones(SIZES["event_type"], dtype=torch.float64),
             purchase=None,
+            sizes=SIZES,
         )
         objectives = build_objectives(config.objective, encoder, data)
         held_out = survey.held_out.take(np.arange(100))

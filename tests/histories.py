@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from kinsight.config import ObjectiveConfig
 from kinsight.encoders.base import Encoder
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.histories import COLUMNS, Histories
-from kinsight.objectives.base import Objective, TrainingSet
+from kinsight.objectives.base import FittedObjective, Objective, TrainingSet
+from kinsight.objectives.registry import build_objectives
 
 SIZES = {"item": 30, "event_type": 4, "category": 8, "brand": 6, "price": 7}
 DAY = 86_400
@@ -58,8 +60,38 @@ def training_set(**known: Any) -> TrainingSet:
         "batch_tokens": 8_192,
         "type_frequency": torch.tensor([0.0, 0.0, 3.0, 1.0]).double(),
         "purchase": 3,
+        "sizes": SIZES,
     }
     return TrainingSet(**(facts | known))
+
+
+def make_objective(
+    name: str, encoder: Encoder, histories: Histories | None = None, **options: Any
+) -> Objective:
+    """An objective by its name, fitted on histories where it holds something frozen.
+
+    Args:
+        name: Registered name.
+        encoder: The encoder to train.
+        histories: Users to train on; what is known of them becomes the training set.
+        options: Its options.
+    """
+    data = training_set()
+    if histories is not None:
+        counts = {
+            field: torch.bincount(torch.from_numpy(histories.columns[field]), minlength=rows)
+            for field, rows in SIZES.items()
+        }
+        for count in counts.values():
+            count[:2] = 0
+        data = training_set(
+            item_frequency=counts["item"].double(), type_frequency=counts["event_type"].double()
+        )
+    [(_, objective)] = build_objectives([ObjectiveConfig(name=name, **options)], encoder, data)
+    if isinstance(objective, FittedObjective):
+        assert histories is not None
+        objective.fit(lambda users: [histories.take(np.arange(min(users, len(histories))))])
+    return objective
 
 
 def train(encoder: Encoder, objective: Objective, histories: Histories, steps: int) -> None:

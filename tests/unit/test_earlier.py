@@ -12,8 +12,8 @@ from scipy.sparse import csr_matrix
 from kinsight.config import TrainConfig
 from kinsight.encoders.base import FittedEncoder
 from kinsight.encoders.histories import Histories
-from kinsight.encoders.reading import user_vectors
 from kinsight.encoders.registry import build_encoder, encoder_options
+from kinsight.objectives.vectors import history_vectors
 from kinsight.train.earlier import EarlierModel, drift
 from kinsight.train.reading import rows_by_token
 from tests.histories import SIZES, from_items, random_histories
@@ -54,8 +54,8 @@ def test_a_warm_start_reads_known_tokens_as_before_and_new_ones_afresh(name: str
     model.start(new)
     today = random_histories([5, 1, 9], seed=3)
     with torch.inference_mode():
-        one = user_vectors(new, today, 100)
-        other = user_vectors(old, model.translate(today), 100)
+        one = history_vectors(new, today, 100)
+        other = history_vectors(old, model.translate(today), 100)
     assert torch.allclose(one, other, atol=1e-6)
     assert torch.equal(new.item_vectors()[30:], fresh[30:])
     assert torch.equal(new.item_vectors()[2:30], old.item_vectors()[2:].flip(0))
@@ -106,8 +106,8 @@ def test_vectors_of_content_mean_stay_readable_across_retraining() -> None:
     own = [31 - (2 + 7 * (user % 4) + rng.choice(7, 4)) for user in range(40)]
     today = from_items([[(int(item), day) for day, item in enumerate(items)] for items in own])
     with torch.inference_mode():
-        then = user_vectors(old, model.translate(today), 1_000)
-        now, unturned = (user_vectors(e, today, 1_000) for e in (turned, plain))
+        then = history_vectors(old, model.translate(today), 1_000)
+        now, unturned = (history_vectors(e, today, 1_000) for e in (turned, plain))
 
     def alike(vectors: torch.Tensor) -> float:
         return float(torch.nn.functional.cosine_similarity(vectors, then).mean())

@@ -22,10 +22,10 @@ from kinsight.encoders.batch import Batch
 from kinsight.encoders.histories import Histories
 from kinsight.encoders.registry import build_encoder
 from kinsight.errors import EnvironmentProblem, IntegrityError, KinsightError
-from kinsight.objectives.registry import build_objectives
+from kinsight.objectives.registry import build_objectives, fitted
 from kinsight.progress import Progress
 from kinsight.train import relay
-from kinsight.train.checkpoint import Checkpoints
+from kinsight.train.checkpoint import Checkpoints, Learner
 from kinsight.train.loader import SequenceLoader
 from kinsight.train.loop import fit, held_out_loss, new_learner, repeatable
 from kinsight.train.process import Work, train_share
@@ -158,7 +158,7 @@ def trained(ranks: Ranks, work: Work) -> tuple[list[str], dict[str, torch.Tensor
     train_share(work, ranks, Progress(console))
     # Rank 0 comes here once it has written the last checkpoint, which this rank is to read.
     assert ranks.agree(1.0)
-    learner = new_learner(*models(work), work.config)
+    learner = fitted_learner(work)
     checkpoints = Checkpoints(work.root, work.identity, Progress(quiet=True))
     state = checkpoints.load(learner)
     assert state is not None
@@ -204,6 +204,32 @@ def test_two_processes_learn_what_one_learns_from_the_union_of_their_batches(
     learned = new_learner(encoder, objectives, work.config).weights.state_dict()
     for name, value in learned.items():
         assert torch.allclose(value, weights[name], atol=1e-4), name
+
+
+def test_what_objectives_hold_frozen_comes_from_the_driver(tmp_path: Path, pair: Pair) -> None:
+    wanted = [
+        {"name": "neighbour_contrastive", "bank_users": 30, "width": 8, "anchors": 4},
+        {"name": "autoencode_frozen_basis"},
+    ]
+    encoder = SETTINGS["encoder"] | {"hidden": 8}  # type: ignore[operator]  # a mapping of mixed values
+    work = work_on(tmp_path, settings(epochs=2, objective=wanted, encoder=encoder))
+    with repeatable(work.config.seed, 1):
+        learner = fitted_learner(work)
+    work.start.write_bytes(save(learner.weights.state_dict()))
+    (lines, weights), (others, same) = pair.run(trained, work)
+    assert losses(lines) == losses(others)
+    assert all(torch.equal(value, same[name]) for name, value in weights.items())
+    frozen = dict(learner.weights.named_buffers())
+    assert len(frozen) > 2
+    for name, value in frozen.items():
+        assert torch.equal(value, weights[name]), name
+
+
+def fitted_learner(work: Work) -> Learner:
+    encoder, objectives = models(work)
+    for objective in fitted(objectives):
+        objective.fit(loaders(list(work.files), work.config)[0].sample)
+    return new_learner(encoder, objectives, work.config)
 
 
 def histories_of(batch: Batch) -> Histories:

@@ -28,6 +28,8 @@ from tests.histories import SIZES, random_histories, training_set
 from tests.sequence_files import to_table, write_files
 
 USERS = 60
+NARROW = {"gru": {"hidden": 8}}
+"""Options of encoders whose user vector is wider than 28 items can span."""
 PAIRS = [(encoder, objective) for encoder in ENCODERS for objective in OBJECTIVES]
 
 
@@ -45,7 +47,7 @@ def console() -> Console:
 
 def settings(encoder: str, objectives: list[dict[str, Any]] | None = None, **more: Any) -> Any:
     chosen = {} if objectives is None else {"objective": objectives}
-    small = {"name": encoder, "width": 8}
+    small = {"name": encoder, "width": 8} | NARROW.get(encoder, {})
     basics = {"epochs": 1, "batch_tokens": 256, "minimum_users": 20, "threads": 1}
     return TrainConfig.model_validate({"encoder": small} | basics | chosen | more)
 
@@ -74,8 +76,8 @@ def digest(encoder: Encoder) -> str:
 def test_every_encoder_goes_with_every_objective_or_is_refused(
     encoder: str, objective: str, files: list[str]
 ) -> None:
-    beside = "next_item" if objective == "contrastive_views" else "contrastive_views"
-    config = settings(encoder, [{"name": objective}, {"name": beside, "weight": 0.3}])
+    beside = [name for name in ("next_item", "contrastive_views") if name != objective]
+    config = settings(encoder, [{"name": name} for name in (objective, *beside)])
     if not ENCODERS[encoder].learns:
         with pytest.raises(ConfigError, match="is not trained") as refused:
             check_choices(config)
@@ -122,7 +124,11 @@ def test_an_objective_named_twice_is_refused() -> None:
 
 LONG = {
     "transformer": [{"name": "next_item", "full_softmax_items": 0, "negatives": 16}],
-    "gru": [{"name": "type_then_item"}, {"name": "contrastive_views", "weight": 0.3}],
+    "gru": [
+        {"name": "type_then_item"},
+        {"name": "contrastive_views", "weight": 0.3},
+        {"name": "neighbour_contrastive", "weight": 0.1, "bank_users": 30, "width": 8},
+    ],
 }
 
 

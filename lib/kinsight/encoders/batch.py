@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from kinsight.encoders.histories import COLUMNS, Histories
+from kinsight.encoders.histories import COLUMNS, Histories, cut_by_tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,3 +83,15 @@ class Batch:
         begins = torch.ones_like(self.item, dtype=torch.bool)
         begins[:, 1:] = self.seconds[:, 1:] != self.seconds[:, :-1]
         return begins & self.present
+
+
+def batches_by_length(histories: Histories, tokens: int) -> Iterator[Batch]:
+    """All users in batches of similar lengths, shortest first.
+
+    Args:
+        histories: N users.
+        tokens: Events a batch, padding included.
+    """
+    ordered = histories.take(np.argsort(histories.length, kind="stable"))
+    for part in cut_by_tokens(ordered.length, tokens):
+        yield Batch.of(ordered.take(np.arange(part.start, part.stop)))

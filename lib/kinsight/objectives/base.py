@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from kinsight.config import Settings
-from kinsight.encoders.base import Encoder
+from kinsight.encoders.base import Encoder, VocabularySizes
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.histories import Histories
+
+Sample = Callable[[int], Iterable[Histories]]
+"""Gives about so many training users at most, by a hash of their ids, in parts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +32,7 @@ class TrainingSet:
         batch_tokens: Events a batch, padding included.
         type_frequency: As item_frequency, of event types, [types].
         purchase: Index of the event type purchase, where there is one.
+        sizes: Rows of the vocabulary tables.
     """
 
     item_frequency: Tensor
@@ -37,6 +42,7 @@ class TrainingSet:
     batch_tokens: int
     type_frequency: Tensor
     purchase: int | None
+    sizes: VocabularySizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,3 +110,37 @@ class Objective(nn.Module, ABC):
         Returns:
             Measure to value.
         """
+
+
+class FittedObjective(Objective):
+    """An objective that learns something from a sample of users first, which then stays frozen.
+
+    What it learns are buffers: part of every checkpoint, and handed to the processes that train
+    elsewhere, so that all of them hold the same to the last bit.
+    """
+
+    @abstractmethod
+    def fit(self, sample: Sample) -> dict[str, float]:
+        """Put the buffers in their place.
+
+        No seed: two trainings with different seeds on the same users hold the same.
+
+        Args:
+            sample: Gives training users.
+
+        Returns:
+            Measures of the fit.
+
+        Raises:
+            RefusedError: If the users tell too little.
+        """
+
+    def take_over(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put the buffers of another fit in place; until then they have the wrong shapes.
+
+        Args:
+            tensors: Among others the buffers, by the names of ``state_dict``.
+        """
+        for name, _ in list(self.named_buffers()):
+            owner, _, buffer = name.rpartition(".")
+            setattr(self.get_submodule(owner), buffer, tensors[name])

@@ -26,13 +26,9 @@ from kinsight.config import Settings, Share
 from kinsight.encoders.base import Encoder
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.histories import COLUMNS, Histories, IntArray, ranges
-from kinsight.encoders.reading import user_vectors
-from kinsight.errors import RefusedError
 from kinsight.objectives.base import Loss, Objective, TrainingSet
-from kinsight.objectives.ranking import SCORES_AT_MOST
-
-USERS_A_BATCH = 8
-"""Users that a full batch holds at least; with fewer the nearest stranger is hardly near."""
+from kinsight.objectives.info_nce import require_users_to_compare
+from kinsight.objectives.vectors import history_vectors, own_among_others, user_vectors
 
 
 class ContrastiveViewsOptions(Settings):
@@ -74,29 +70,14 @@ class ContrastiveViews(Objective):
         Raises:
             RefusedError: Saying what is missing and what to do.
         """
-        if data.users_with_order < 2:
-            raise RefusedError(
-                "There are no two views to compare: every user's events bear one time.",
-                expected="at least 2 users with events at two or more distinct times",
-                found=f"{data.users_with_order} of {data.users} users",
-                to_do="check the column mapped to event_time, or use another objective",
-            )
-        needed = USERS_A_BATCH * data.longest
-        if data.batch_tokens < needed:
-            raise RefusedError(
-                "A batch would hold too few users to tell apart.",
-                expected=f"train.batch_tokens of at least {needed}, for {USERS_A_BATCH} users with "
-                f"histories as long as the longest ({data.longest} events)",
-                found=f"{data.batch_tokens}",
-                to_do=f"set train.batch_tokens to {needed}, or lower sequence.max_length",
-            )
+        require_users_to_compare(data)
 
     def forward(self, encoder: Encoder, batch: Batch, draws: torch.Generator) -> Loss:
         """The loss of an encoder on a batch; its targets are users with two distinct times."""
         views, users = two_views(batch, self.options.shortest, self.options.longest, draws)
         if users < 2:
             return Loss(encoder.item_vectors().sum() * 0.0, 0)
-        vectors = F.normalize(encoder.read(encoder.encode(views))[:, 0], dim=1)
+        vectors = F.normalize(user_vectors(encoder, views), dim=1)
         one, other = vectors[:users], vectors[users:]
         near = (one - other).square().sum(1).sum()
         # Which are nearest is looked up without gradients: only their distances are learned from.
@@ -124,24 +105,13 @@ class ContrastiveViews(Objective):
         users = len(earlier)
         if users < 2:
             return {}
-        one = F.normalize(user_vectors(encoder, earlier, tokens), dim=1)
-        other = F.normalize(user_vectors(encoder, later, tokens), dim=1)
-        first, nearer = 0.0, 0.0
-        step = max(1, SCORES_AT_MOST // users)
-        for begin in range(0, users, step):
-            rows = torch.arange(begin, min(begin + step, users))
-            alike = one[rows] @ other.T
-            own = alike[torch.arange(len(rows)), rows, None]
-            # A tie counts half, so that equal vectors for everybody are worth chance.
-            strangers = torch.arange(users) != rows[:, None]
-            closer = ((alike > own) & strangers).sum(1)
-            tied = ((alike == own) & strangers).sum(1)
-            first += float((1.0 / (1 + tied) * (closer == 0)).sum())
-            nearer += float((1 - (closer + tied / 2) / (users - 1)).sum())
+        first, nearer = own_among_others(
+            history_vectors(encoder, earlier, tokens), history_vectors(encoder, later, tokens)
+        )
         return {
-            "view_recall_1": first / users,
+            "view_recall_1": float(first.mean()),
             "view_chance_1": 1 / users,
-            "view_nearer": nearer / users,
+            "view_nearer": float(nearer.mean()),
             "view_users": float(users),
         }
 

@@ -91,14 +91,20 @@ class ItemSoftmax(nn.Module):
         Returns:
             Scalar.
         """
+        return self.cross_entropy(items, vectors, self.bias, target, draws)
+
+    def cross_entropy(
+        self, items: Tensor, vectors: Tensor, bias: Tensor, target: Tensor, draws: torch.Generator
+    ) -> Tensor:
+        """As ``forward``, with another bias, [items], in place of its own."""
         if self.full:
-            scores = vectors @ items[UNKNOWN + 1 :].T + self.bias[UNKNOWN + 1 :]
+            scores = vectors @ items[UNKNOWN + 1 :].T + bias[UNKNOWN + 1 :]
             return F.cross_entropy(scores, target - UNKNOWN - 1, reduction="sum")
         near = target[torch.randint(len(target), (self.from_batch,), generator=draws)]
         far = torch.randint(UNKNOWN + 1, self.items, (self.uniform,), generator=draws)
         drawn = torch.cat([near, far])
-        right = (vectors * items[target]).sum(1) + self.bias[target]
-        wrong = vectors @ items[drawn].T + self.bias[drawn] - self.log_expected[drawn]
+        right = (vectors * items[target]).sum(1) + bias[target]
+        wrong = vectors @ items[drawn].T + bias[drawn] - self.log_expected[drawn]
         wrong = wrong.masked_fill(drawn == target[:, None], -torch.inf)
         scores = torch.cat([right[:, None], wrong], dim=1)
         return (scores.logsumexp(1) - right).sum()
@@ -131,9 +137,18 @@ def require_next_items(data: TrainingSet) -> None:
             found=f"{items}",
             to_do=f"lower sequence.minimum_token_users, or {OTHER}",
         )
+    require_order(data)
+
+
+def require_order(data: TrainingSet) -> None:
+    """Refuse histories without any order.
+
+    Raises:
+        RefusedError: Saying what is missing and what to do.
+    """
     if data.users_with_order == 0:
         raise RefusedError(
-            "There is no next item to predict: every user's events bear one time.",
+            "There is nothing next to predict: every user's events bear one time.",
             expected="users with events at two or more distinct times",
             found=f"0 of {data.users} users",
             to_do=f"check the column mapped to event_time, or {OTHER}",

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from kinsight.encoders.base import Encoder
 from kinsight.encoders.batch import Batch
+from kinsight.objectives.vectors import user_vectors
 
 
 def vectors_before(
@@ -39,7 +40,26 @@ def vectors_before(
         return vectors, users, place[users, events]
     past, following = split_at_random_time(batch, draws)
     users, events = torch.nonzero(following, as_tuple=True)
-    return encoder.read(encoder.encode(past))[users, 0], users, events
+    return user_vectors(encoder, past)[users], users, events
+
+
+def vectors_long_before(
+    encoder: Encoder, batch: Batch, draws: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As ``vectors_before``, but each is to predict any strictly later event, however late.
+
+    A causal encoder's vector after each event is given one of them at random; another encoder's,
+    of the history up to a random time, all of them.
+    """
+    if encoder.reads_at_events:
+        place = later_places(batch, draws)
+        users, events = torch.nonzero(place >= 0, as_tuple=True)
+        vectors = encoder.read_at_events(encoder.encode(batch))[users, events]
+        return vectors, users, place[users, events]
+    past, following = split_at_random_time(batch, draws)
+    later = batch.present & (torch.arange(batch.item.shape[1]) >= past.length[:, None])
+    users, events = torch.nonzero(later & following.any(1, keepdim=True), as_tuple=True)
+    return user_vectors(encoder, past)[users], users, events
 
 
 def next_places(batch: Batch) -> Tensor:
@@ -54,6 +74,18 @@ def next_places(batch: Batch) -> Tensor:
     rank = torch.arange(width) - batch.group_start
     place = begin + rank % (end - begin).clamp(min=1)
     return torch.where(batch.present & (begin < batch.length[:, None]), place, -1)
+
+
+def later_places(batch: Batch, draws: torch.Generator) -> Tensor:
+    """For each event the place of a random strictly later event.
+
+    Returns:
+        [B, L], int64; -1 where nothing follows.
+    """
+    begin, end = batch.next_group_start, batch.length[:, None]
+    place = begin + (torch.rand(begin.shape, generator=draws) * (end - begin)).long()
+    # The product may be rounded up.
+    return torch.where(batch.present & (begin < end), place.minimum(end - 1), -1)
 
 
 def split_at_random_time(batch: Batch, draws: torch.Generator) -> tuple[Batch, Tensor]:

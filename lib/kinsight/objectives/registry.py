@@ -10,13 +10,27 @@ from kinsight.config import ObjectiveConfig, Settings, TrainConfig, parse_settin
 from kinsight.encoders.base import Encoder
 from kinsight.encoders.registry import ENCODERS, encoder_options, encoder_type
 from kinsight.errors import ConfigError
-from kinsight.objectives.base import Objective, TrainingSet
+from kinsight.objectives.autoencode_frozen_basis import AutoencodeFrozenBasis
+from kinsight.objectives.base import FittedObjective, Objective, TrainingSet
 from kinsight.objectives.contrastive_views import ContrastiveViews
+from kinsight.objectives.event_time import EventTime
+from kinsight.objectives.history_effect import HistoryEffect
+from kinsight.objectives.masked_history import MaskedHistory
+from kinsight.objectives.masked_item import MaskedItem
+from kinsight.objectives.multi_task import MultiTask
+from kinsight.objectives.neighbour_contrastive import NeighbourContrastive
 from kinsight.objectives.next_item import NextItem
 from kinsight.objectives.type_then_item import TypeThenItem
 
 OBJECTIVES: Mapping[str, type[Objective]] = {
+    "autoencode_frozen_basis": AutoencodeFrozenBasis,
     "contrastive_views": ContrastiveViews,
+    "event_time": EventTime,
+    "history_effect": HistoryEffect,
+    "masked_history": MaskedHistory,
+    "masked_item": MaskedItem,
+    "multi_task": MultiTask,
+    "neighbour_contrastive": NeighbourContrastive,
     "next_item": NextItem,
     "type_then_item": TypeThenItem,
 }
@@ -104,3 +118,8 @@ def build_objectives(
         kind.require(data)
         made.append((config.weight, kind(encoder, data, objective_options(config))))
     return made
+
+
+def fitted(objectives: Sequence[tuple[float, Objective]]) -> list[FittedObjective]:
+    """Those of weighted objectives that hold something frozen, in their order."""
+    return [objective for _, objective in objectives if isinstance(objective, FittedObjective)]

@@ -88,10 +88,10 @@ class Learner:
             RuntimeError: If a tensor does not fit.
         """
         moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in _below("optimiser/", tensors).items():
+        for name, value in below("optimiser/", tensors).items():
             number, _, moment = name.partition("/")
             moments.setdefault(int(number), {})[moment] = value
-        self.weights.load_state_dict(_below("weights/", tensors))
+        self.weights.load_state_dict(below("weights/", tensors))
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
         torch.set_rng_state(tensors["generator/torch"])
@@ -198,7 +198,7 @@ class Checkpoints:
             epoch=int(description["epoch"]),
             best=float(description["best"]),
             best_epoch=int(description["best_epoch"]),
-            kept=_below("best/", tensors),
+            kept=below("best/", tensors),
             seen=int(description["seen"]),
             training_seconds=float(description["training_seconds"]),
         )
@@ -210,7 +210,8 @@ class Checkpoints:
         return state
 
 
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, under the rest of their names."""
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 

@@ -25,8 +25,8 @@ from kinsight.config import TrainConfig
 from kinsight.encoders.base import Encoder
 from kinsight.encoders.event_input import EventInput
 from kinsight.encoders.histories import Histories, IntArray
-from kinsight.encoders.reading import user_vectors
 from kinsight.encoders.registry import encoder_options
+from kinsight.objectives.vectors import history_vectors
 
 NEAREST = 10
 COMPARED_USERS = 2_000
@@ -118,8 +118,8 @@ def drift(
         return {}
     some = held_out.take(np.arange(users))
     with torch.inference_mode():
-        now = nearest_users(user_vectors(encoder, some, tokens))
-        then = nearest_users(user_vectors(earlier.encoder, earlier.translate(some), tokens))
+        now = nearest_users(history_vectors(encoder, some, tokens))
+        then = nearest_users(history_vectors(earlier.encoder, earlier.translate(some), tokens))
     kept = (now[:, :, None] == then[:, None, :]).any(2).mean()
     return {
         "drift_neighbours_kept": float(kept),

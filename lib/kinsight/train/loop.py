@@ -22,8 +22,8 @@ from torch import nn
 
 from kinsight.config import TrainConfig
 from kinsight.encoders.base import Encoder
-from kinsight.encoders.batch import Batch
-from kinsight.encoders.histories import Histories, cut_by_tokens
+from kinsight.encoders.batch import Batch, batches_by_length
+from kinsight.encoders.histories import Histories
 from kinsight.errors import EnvironmentProblem, IntegrityError, RefusedError
 from kinsight.objectives.base import Objective
 from kinsight.progress import Progress
@@ -282,13 +282,6 @@ def held_out_loss(
                 )
             value += weight * total / counted
     return value
-
-
-def batches_by_length(histories: Histories, tokens: int) -> Iterator[Batch]:
-    """All users in batches of similar lengths, shortest first."""
-    ordered = histories.take(np.argsort(histories.length, kind="stable"))
-    for part in cut_by_tokens(ordered.length, tokens):
-        yield Batch.of(ordered.take(np.arange(part.start, part.stop)))
 
 
 def _copy(learned: nn.Module) -> dict[str, torch.Tensor]:

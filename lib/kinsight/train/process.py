@@ -17,10 +17,10 @@ from safetensors.torch import load
 from kinsight.config import TrainConfig
 from kinsight.encoders.registry import build_encoder
 from kinsight.errors import EnvironmentProblem, IntegrityError, KinsightError
-from kinsight.objectives.base import TrainingSet
+from kinsight.objectives.base import FittedObjective, TrainingSet
 from kinsight.objectives.registry import build_objectives
 from kinsight.progress import Progress
-from kinsight.train.checkpoint import Checkpoints
+from kinsight.train.checkpoint import Checkpoints, below
 from kinsight.train.files import readable_url
 from kinsight.train.loader import SequenceLoader
 from kinsight.train.loop import Fit, fit, new_learner, repeatable
@@ -99,8 +99,12 @@ def train_share(work: Work, ranks: Ranks, progress: Progress) -> Fit:
             config.encoder.name, config.encoder.options, dict(work.sizes), config.seed
         )
         objectives = build_objectives(config.objective, encoder, work.data)
-        weights = new_learner(encoder, objectives, config).weights
-        weights.load_state_dict(load(work.start.read_bytes()))
+        learned = new_learner(encoder, objectives, config).weights
+        start = load(work.start.read_bytes())
+        for number, module in enumerate(learned):
+            if isinstance(module, FittedObjective):
+                module.take_over(below(f"{number}.", start))
+        learned.load_state_dict(start)
         return fit(
             encoder,
             objectives,

@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
-from scipy.sparse import csr_matrix, vstack
 
 from kinsight.config import TrainConfig
 from kinsight.encoders.base import Encoder, FittedEncoder
+from kinsight.encoders.basis import bags_of
 from kinsight.encoders.histories import Histories
 from kinsight.encoders.registry import build_encoder
 from kinsight.errors import RefusedError
 from kinsight.objectives.base import TrainingSet
-from kinsight.objectives.registry import build_objectives
+from kinsight.objectives.registry import build_objectives, fitted
 from kinsight.progress import Progress
 from kinsight.train.checkpoint import Checkpoints
 from kinsight.train.earlier import EarlierModel, drift
@@ -91,7 +90,7 @@ def train_encoder(
         )
         if isinstance(encoder, FittedEncoder):
             _require_users(survey, config)
-            bags = sample_bags(loader, encoder.fitting_users, vocabulary.sizes["item"])
+            bags = bags_of(loader.sample(encoder.fitting_users), vocabulary.sizes["item"])
             with progress.step(f"fitting item vectors on {bags.shape[0]:,} users"):
                 before = earlier.item_vectors() if earlier and earlier.is_like(config) else None
                 measures = encoder.fit_items(bags, config.seed, before)
@@ -110,10 +109,12 @@ def train_encoder(
             batch_tokens=config.batch_tokens,
             type_frequency=vocabulary.type_frequency,
             purchase=vocabulary.purchase,
+            sizes=vocabulary.sizes,
         )
         objectives = build_objectives(config.objective, encoder, data)
+        measures = _fit_objectives(objectives, loader, progress)
         found = learn(encoder, objectives, data)
-        measures = {
+        measures |= {
             "held_out_loss": found.held_out_loss,
             "epochs": float(found.epochs),
             "best_epoch": float(found.best_epoch),
@@ -176,22 +177,15 @@ def measure(
     return found
 
 
-def sample_bags(loader: SequenceLoader, users: int, items: int) -> csr_matrix:
-    """How often each of a sample of training users met each item, [users, items].
-
-    Args:
-        loader: The sequences.
-        users: About so many users at most.
-        items: Rows of the item table; items of a later vocabulary are left out.
-    """
-    bags = [csr_matrix((0, items))]
-    for histories in loader.sample(users):
-        item = histories.columns["item"]
-        row = np.repeat(np.arange(len(histories)), histories.length)
-        known = item < items
-        cells = (np.ones(int(known.sum())), (row[known], item[known]))
-        bags.append(csr_matrix(cells, shape=(len(histories), items)))
-    return csr_matrix(vstack(bags))
+def _fit_objectives(
+    objectives: WeightedObjectives, loader: SequenceLoader, progress: Progress
+) -> dict[str, float]:
+    """Fit what objectives hold frozen; measures of the fits."""
+    measures: dict[str, float] = {}
+    for objective in fitted(objectives):
+        with progress.step("fitting what the objective holds frozen"):
+            measures |= objective.fit(loader.sample)
+    return measures
 
 
 def _start_warm(
