@@ -6,17 +6,23 @@ n-th event of a basket is given the n-th event of the next basket, counted round
 events serve as targets. Other encoders see the history up to a random time, and the user vector
 predicts the events of the time that follows. (Every position is trained: Kang and McAuley, SASRec,
 2018.)
+
+Of an encoder with several vectors a user, the one nearest to the target's item predicts it: the
+others are free to stand for something else. What a user scores is the best over all of them. (Cen
+et al., ComiRec, arXiv 2005.09347.) So such a loss knows a little of its target; measures do not.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from kinsight.encoders.base import Encoder
 from kinsight.encoders.batch import Batch
+from kinsight.encoders.event_input import known_items
 
 
 def vectors_before(
@@ -39,7 +45,47 @@ def vectors_before(
         return vectors, users, place[users, events]
     past, following = split_at_random_time(batch, draws)
     users, events = torch.nonzero(following, as_tuple=True)
-    return encoder.read(encoder.encode(past))[users, 0], users, events
+    vectors = encoder.read(encoder.encode(past))
+    if encoder.interests == 1:
+        return vectors[users, 0], users, events
+    items = encoder.item_vectors()
+    target = items[known_items(batch, len(items))[users, events]]
+    return nearest_interest(vectors[users], target), users, events
+
+
+def nearest_interest(vectors: Tensor, target: Tensor) -> Tensor:
+    """The vector of each row whose product with the target is largest.
+
+    Args:
+        vectors: [N, K, d].
+        target: [N, d].
+
+    Returns:
+        [N, d]; gradients pass through the chosen vectors, not through the choice.
+    """
+    with torch.no_grad():
+        nearest = torch.einsum("nkd,nd->nk", vectors, target).argmax(1)
+    return vectors[torch.arange(len(vectors)), nearest]
+
+
+def best_over_interests(
+    encoder: Encoder, batch: Batch, score: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """What users score: the largest over their vectors.
+
+    Args:
+        encoder: The encoder.
+        batch: B histories.
+        score: Vectors [B, d] to scores [B, N].
+
+    Returns:
+        [B, N].
+    """
+    vectors = encoder.read(encoder.encode(batch))
+    best = score(vectors[:, 0])
+    for interest in range(1, encoder.interests):
+        best = torch.maximum(best, score(vectors[:, interest]))
+    return best
 
 
 def next_places(batch: Batch) -> Tensor:

@@ -86,14 +86,15 @@ def train_encoder(
         encoder = build_encoder(
             config.encoder.name, config.encoder.options, vocabulary.sizes, config.seed
         )
+        fitted_on, fitted = 0, {}
         if isinstance(encoder, FittedEncoder):
             _require_users(survey, config)
             bags = sample_bags(loader, encoder.fitting_users, vocabulary.sizes["item"])
-            with progress.step(f"fitting item vectors on {bags.shape[0]:,} users"):
-                measures = encoder.fit_items(bags, config.seed)
-            return Trained(encoder.eval(), bags.shape[0], {"epochs": 0.0} | measures, {})
+            fitted_on = bags.shape[0]
+            with progress.step(f"fitting item vectors on {fitted_on:,} users"):
+                fitted = encoder.fit_items(bags, config.seed)
         if not encoder.learns:
-            return Trained(encoder, 0, {"epochs": 0.0}, {})
+            return Trained(encoder.eval(), fitted_on, {"epochs": 0.0} | fitted, {})
         _require_users(survey, config)
         data = TrainingSet(
             item_frequency=vocabulary.item_frequency,
@@ -106,7 +107,7 @@ def train_encoder(
         )
         objectives = build_objectives(config.objective, encoder, data)
         found = learn(encoder, objectives, data)
-        measures = {
+        measures = fitted | {
             "held_out_loss": found.held_out_loss,
             "epochs": float(found.epochs),
             "best_epoch": float(found.best_epoch),
