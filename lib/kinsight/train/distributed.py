@@ -23,7 +23,7 @@ from pyspark.ml.torch.distributor import TorchDistributor
 from pyspark.sql import SparkSession
 
 from kinsight.config import TrainConfig
-from kinsight.encoders.base import Encoder
+from kinsight.encoders.base import Encoder, FittedEncoder
 from kinsight.errors import ConfigError, EnvironmentProblem, KinsightError
 from kinsight.objectives.base import TrainingSet
 from kinsight.progress import Progress
@@ -144,6 +144,7 @@ class Distributed:
                 checkpoints.root,
                 checkpoints.identity,
                 token,
+                encoder.frozen_items() if isinstance(encoder, FittedEncoder) else None,
             )
             self._run(work, checkpoints)
         learner = new_learner(encoder, objectives, self.config)

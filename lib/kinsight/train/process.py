@@ -12,7 +12,10 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from torch import Tensor
+
 from kinsight.config import TrainConfig
+from kinsight.encoders.base import FittedEncoder
 from kinsight.encoders.registry import build_encoder
 from kinsight.errors import EnvironmentProblem, IntegrityError, KinsightError
 from kinsight.objectives.base import TrainingSet
@@ -40,6 +43,7 @@ class Work:
         root: Folder of all checkpoints.
         identity: Everything that decides the weights.
         token: A file that the driver made beside the checkpoints: who sees it shares the folder.
+        frozen: The item vectors that the driver fitted, of an encoder with such, [items, F].
     """
 
     config: TrainConfig
@@ -51,6 +55,7 @@ class Work:
     root: Path
     identity: Mapping[str, str]
     token: Path
+    frozen: Tensor | None
 
 
 def train_process(work: Work) -> None:
@@ -95,6 +100,8 @@ def train_share(work: Work, ranks: Ranks, progress: Progress) -> Fit:
         encoder = build_encoder(
             config.encoder.name, config.encoder.options, dict(work.sizes), config.seed
         )
+        if work.frozen is not None and isinstance(encoder, FittedEncoder):
+            encoder.frozen_items().copy_(work.frozen)
         return fit(
             encoder,
             build_objectives(config.objective, encoder, work.data),
