@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from kinsight.config import Settings
 from kinsight.encoders.base import EncoderState, FittedEncoder, VocabularySizes
 from kinsight.encoders.batch import Batch
-from kinsight.encoders.event_input import fresh_items, known_items
+from kinsight.encoders.event_input import fresh_items, known_tokens
 from kinsight.encoders.pooled import PooledEncoder
 from kinsight.encoders.pooling import Pool
 
@@ -60,7 +60,8 @@ class ContentMean(PooledEncoder, FittedEncoder):
 
     def encode(self, batch: Batch) -> EncoderState:
         """Look up the items."""
-        return EncoderState(batch, self.items(known_items(batch, self.items.num_embeddings)))
+        index = known_tokens(batch.item, self.items.num_embeddings)
+        return EncoderState(batch, self.items(index * batch.present))
 
     def item_vectors(self) -> Tensor:
         """The item vectors, [items, d]."""

@@ -101,19 +101,16 @@ class EventInput(nn.Module):
         elif field == "position":
             index = (batch.group + 1).clamp(max=rows - 1)
         else:
-            index = getattr(batch, field)
-            # A later vocabulary version may have appended tokens that this model never saw.
-            index = torch.where(index < rows, index, UNKNOWN)
+            index = known_tokens(getattr(batch, field), rows)
         return index * batch.present
 
 
-def known_items(batch: Batch, rows: int) -> Tensor:
-    """Item indices as a table of so many rows knows them, [B, L], int64; 0 at padding.
+def known_tokens(index: Tensor, rows: int) -> Tensor:
+    """Indices as a table of so many rows knows them: what lies beyond it becomes unknown.
 
-    A later vocabulary version may have appended tokens that a model never saw: they read as
-    unknown.
+    A later vocabulary version may have appended tokens that a model never saw.
     """
-    return torch.where(batch.item < rows, batch.item, UNKNOWN) * batch.present
+    return torch.where(index < rows, index, UNKNOWN)
 
 
 def fresh_items(rows: int, width: int) -> Tensor:
@@ -133,9 +130,8 @@ def mean_of_items(table: nn.Embedding, items: Tensor) -> Tensor:
     Returns:
         [N, width]; zero for a row without items.
     """
-    known = torch.where(items < table.num_embeddings, items, UNKNOWN)
     count = (items > 0).sum(1, keepdim=True)
-    mean: Tensor = table(known).sum(1) / count.clamp(min=1)
+    mean: Tensor = table(known_tokens(items, table.num_embeddings)).sum(1) / count.clamp(min=1)
     return mean
 
 

@@ -29,8 +29,7 @@ from torch import Tensor, nn
 from kinsight.config import Settings
 from kinsight.encoders.base import EncoderState, VocabularySizes
 from kinsight.encoders.batch import Batch
-from kinsight.encoders.event_input import EventInput
-from kinsight.encoders.histories import COLUMNS
+from kinsight.encoders.event_input import EventInput, known_tokens
 from kinsight.encoders.pooled import EventEncoder, HeadOptions
 from kinsight.encoders.pooling import Pool, RunningPooling
 from kinsight.encoders.transformer import Block, visible_events
@@ -102,11 +101,7 @@ class Folds:
         inside = torch.arange(int(length.max()))
         # Beyond the end of a fold its last event stands in; nothing reads it.
         place = self.start[folds, None] + inside.minimum(length[:, None] - 1)
-        columns = {
-            name: getattr(batch, name).reshape(-1)[self.place[place]] * (inside < length[:, None])
-            for name in COLUMNS
-        }
-        return Batch(**columns, length=length)
+        return batch.gather(self.place[place], length)
 
 
 class Folded(EventEncoder):
@@ -123,7 +118,7 @@ class Folded(EventEncoder):
     def __init__(self, sizes: VocabularySizes, options: FoldedOptions) -> None:
         super().__init__(sizes, options)
         width, dropout = options.width, options.dropout
-        self.fold_by = options.fold_by
+        self.fold_by, self.keys = options.fold_by, sizes[options.fold_by]
         self.input = EventInput(sizes, options.fields, width, options.positions)
         self.input_norm = nn.LayerNorm(width)
         self.drop = nn.Dropout(dropout)
@@ -139,7 +134,7 @@ class Folded(EventEncoder):
 
     def encode(self, batch: Batch) -> EncoderState:
         """Encode histories, once a user."""
-        folds = Folds.of(batch, getattr(batch, self.fold_by))
+        folds = Folds.of(batch, known_tokens(getattr(batch, self.fold_by), self.keys))
         parts = list(folds.by_length())
         inside = torch.cat([self.encode_folds(folds.batch(batch, part)) for part in parts])
         # From the order of the parts back to that of the folds.

@@ -5,25 +5,27 @@ Source: Dzhoha and Malykh, "Long-Term Embeddings for Balanced Personalization" (
 token of a causal transformer; its window ends before the sequence begins, or what is to be
 predicted leaks into it.
 
-A history is cut into blocks of `recent_events` events, never inside a time. An event of block k
-reads strictly earlier events of blocks k - 1 and k, itself, and prefix token k:
+A history is cut into blocks of `recent_events` events, never inside a time. Each block k is read by
+a pass of its own over prefix token k and the events of blocks k - 1 and k, [1 + W, width], causal
+between distinct times, which gives the vectors of the events of block k. With
 
     p_k = W m_k + c,  m_k = mean of frozen vectors of the items in blocks 0 to k - 2
 
-So every event has a sequence of one to two blocks before it, the window of its prefix ends strictly
-before that sequence begins, and neither hangs on what comes later: one pass gives the user vector
-after every event. In the first two blocks the window is empty and m_k zero. Tokens: [B, N + L,
-width] with N blocks. The window reaches back to the first event of the stored sequence; with
-`sequence.max_length` up to `recent_events` no window has an event and this is `transformer`.
+the window of the prefix ends strictly before that sequence begins, and neither hangs on what comes
+later: one encoding gives the user vector after every event. In the first two blocks the window is
+empty and m_k zero. The window reaches back to the first event of the stored sequence; with
+`sequence.max_length` up to `recent_events` no window has an event and this is `transformer` with a
+token that is the same for everybody.
 
 Frozen vectors come from who meets what (``basis``), as those of `content_mean`; content vectors
 given by the shop are not read. The paper's other long-term vector, an autoencoder with a frozen
-decoder, is an objective. Left out: attention that skips what it may not read; it costs what that of
-`transformer` costs.
+decoder, is an objective. Cost: every event is encoded twice, but attention grows with the length
+and not with its square.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import ClassVar
 
 import torch
@@ -34,7 +36,7 @@ from torch.nn import functional as F
 from kinsight.config import Settings
 from kinsight.encoders.base import EncoderState, FittedEncoder, VocabularySizes
 from kinsight.encoders.batch import Batch
-from kinsight.encoders.event_input import EventInput, fresh_items, known_items
+from kinsight.encoders.event_input import EventInput, fresh_items, known_tokens
 from kinsight.encoders.pooled import EventEncoder, HeadOptions
 from kinsight.encoders.pooling import Pool, RunningPooling
 from kinsight.encoders.transformer import Block, visible_events
@@ -45,7 +47,9 @@ class LongTermPrefixOptions(HeadOptions):
 
     layers: int = Limit(2, ge=1, le=48)
     recent_events: int = Limit(
-        50, ge=1, description="An event reads so many events before it, at most twice as many."
+        50,
+        ge=1,
+        description="Events a block; an event reads those of its block and the one before.",
     )
     frozen_width: int = Limit(
         128, ge=2, le=1_024, description="Width of the frozen item vectors of the prefix."
@@ -54,6 +58,46 @@ class LongTermPrefixOptions(HeadOptions):
         100_000, ge=100, description="Users that frozen vectors are fitted on, by id hash."
     )
     pooling: RunningPooling = "mean"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sequences:
+    """The events that are read together: each block of a history with the one before it.
+
+    Attributes:
+        user: Row of the batch, [n].
+        block: Number of the block, [n].
+        place: Where its events and those before stand, counted through all rows, [n, W]; any
+            valid place beyond the end.
+        length: How many they are, [n].
+        own: True at the events of the block itself, [n, W].
+    """
+
+    user: Tensor
+    block: Tensor
+    place: Tensor
+    length: Tensor
+    own: Tensor
+
+    @classmethod
+    def of(cls, batch: Batch, block_of: Tensor) -> Sequences:
+        """Cut a batch into sequences; each of its events is in one block.
+
+        Args:
+            batch: B histories of L events.
+            block_of: The block of each event, [B, L], ascending in a row.
+        """
+        number = torch.arange(int(block_of.max()) + 1)[:, None]
+        before = block_of[:, None, :]
+        start = (batch.present[:, None] & (before < number - 1)).sum(2)
+        first_own = (batch.present[:, None] & (before < number)).sum(2)
+        end = (batch.present[:, None] & (before <= number)).sum(2)
+        user, block = torch.nonzero(end > first_own, as_tuple=True)
+        start, first_own, end = (at[user, block, None] for at in (start, first_own, end))
+        place = start + torch.arange(int((end - start).max()))
+        own = (place >= first_own) & (place < end)
+        rows = user[:, None] * block_of.shape[1]
+        return cls(user, block, rows + place.minimum(end - 1), (end - start)[:, 0], own)
 
 
 class LongTermPrefix(EventEncoder, FittedEncoder):
@@ -95,21 +139,21 @@ class LongTermPrefix(EventEncoder, FittedEncoder):
 
     def encode(self, batch: Batch) -> EncoderState:
         """Encode histories, once a user."""
-        block_of = self.block_of(batch)
-        windows = self.windows(batch)
-        prefixes = self.drop(self.prefix(windows))
-        events = self.drop(self.input_norm(self.input(batch)))
-        number = windows.shape[1]
-        near = block_of[:, None, :] >= block_of[..., None] - 1
-        seen = visible_events(batch, causal=True) & near
-        own_prefix = block_of[..., None] == torch.arange(number)
-        # A prefix reads itself only; an event its own prefix and the recent events.
-        visible = F.pad(torch.cat([own_prefix, seen], dim=2), (0, 0, number, 0))
-        visible[:, :number, :number] = torch.eye(number, dtype=torch.bool)
-        tokens = torch.cat([prefixes, events], dim=1)
+        width = batch.item.shape[1]
+        sequences = Sequences.of(batch, self.block_of(batch))
+        prefix = self.drop(self.prefix(self.windows(batch)[sequences.user, sequences.block]))
+        events = self.drop(self.input_norm(self.input(batch))).reshape(-1, prefix.shape[1])
+        tokens = torch.cat([prefix[:, None], events[sequences.place]], dim=1)
+        recent = visible_events(batch.gather(sequences.place, sequences.length), causal=True)
+        # Every event reads the prefix, which reads itself only.
+        visible = F.pad(F.pad(recent, (1, 0), value=True), (0, 0, 1, 0))
+        visible[:, 0, 0] = True
         for block in self.blocks:
             tokens = block(tokens, visible)
-        return EncoderState(batch, self.output_norm(tokens)[:, number:])
+        encoded = self.output_norm(tokens)[:, 1:]
+        out = torch.zeros(len(events), encoded.shape[2], dtype=encoded.dtype)
+        out = out.index_copy(0, sequences.place[sequences.own], encoded[sequences.own])
+        return EncoderState(batch, out.view(-1, width, encoded.shape[2]))
 
     def block_of(self, batch: Batch) -> Tensor:
         """The block of each event, [B, L], int64: that of the first event of its time."""
@@ -127,7 +171,7 @@ class LongTermPrefix(EventEncoder, FittedEncoder):
         block_of = self.block_of(batch)
         number = torch.arange(int(block_of.max()) + 1)
         inside = (block_of[:, None, :] < number[:, None] - 1) & batch.present[:, None, :]
-        frozen = self.frozen[known_items(batch, len(self.frozen))]
+        frozen = self.frozen[known_tokens(batch.item, len(self.frozen))]
         with torch.autocast("cpu", enabled=False):
             total = inside.float() @ frozen
         return total / inside.sum(2, keepdim=True).clamp(min=1)

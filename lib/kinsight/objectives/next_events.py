@@ -22,7 +22,7 @@ from torch import Tensor
 
 from kinsight.encoders.base import Encoder
 from kinsight.encoders.batch import Batch
-from kinsight.encoders.event_input import known_items
+from kinsight.encoders.event_input import known_tokens
 
 
 def vectors_before(
@@ -49,7 +49,7 @@ def vectors_before(
     if encoder.interests == 1:
         return vectors[users, 0], users, events
     items = encoder.item_vectors()
-    target = items[known_items(batch, len(items))[users, events]]
+    target = items[known_tokens(batch.item[users, events], len(items))]
     return nearest_interest(vectors[users], target), users, events
 
 
