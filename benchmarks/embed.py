@@ -175,11 +175,11 @@ def torch_alone(paths: list[Path], model: Artifact, form: str, orders: Any, answ
     encoder = built_encoder(model)
     batches = [b for path in paths for b in pq.read_table(path).to_batches(max_chunksize=BATCH)]
     ready = [(to_histories(batch), by_length(batch)) for batch in batches]
-    exact = encode_histories(encoder, *ready[0], TOKENS)
+    exact, _ = encode_histories(encoder, *ready[0], TOKENS)
     if form == INT8:
         encoder = quantize_dynamic(encoder, {nn.Linear}, dtype=torch.qint8)
     half = form == HALF
-    found = encode_histories(encoder, *ready[0], TOKENS, half)
+    found, _ = encode_histories(encoder, *ready[0], TOKENS, half)
     answers.put(float(nn.functional.cosine_similarity(found, exact, dim=2).min()))
     while orders.get(timeout=900):  # a parent that was killed gives no more orders
         for histories, order in ready:

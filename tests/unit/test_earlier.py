@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 from kinsight.config import TrainConfig
 from kinsight.encoders.base import FittedEncoder
 from kinsight.encoders.histories import Histories
-from kinsight.encoders.registry import build_encoder, encoder_options
+from kinsight.encoders.registry import ENCODERS, build_encoder, encoder_options
 from kinsight.objectives.vectors import history_vectors
 from kinsight.train.earlier import EarlierModel, drift
 from kinsight.train.reading import rows_by_token
@@ -45,7 +45,10 @@ def test_rows_pass_from_token_to_token() -> None:
     assert rows_by_token({}, {"a": 2}).tolist() == [0, 1], "a field without tokens has two rows"
 
 
-@pytest.mark.parametrize("name", ["transformer", "gru"])
+LEARNED = sorted(name for name, kind in ENCODERS.items() if kind.learns)
+
+
+@pytest.mark.parametrize("name", LEARNED)
 def test_a_warm_start_reads_known_tokens_as_before_and_new_ones_afresh(name: str) -> None:
     old = build_encoder(name, OPTIONS, SIZES, seed=1)
     new = build_encoder(name, OPTIONS, GROWN, seed=2).eval()
@@ -99,7 +102,7 @@ def test_vectors_of_content_mean_stay_readable_across_retraining() -> None:
     renamed = np.zeros((200, 40))
     renamed[:, 2:30] = later[:, 2:30][:, ::-1]
     bags = csr_matrix(renamed)
-    turned = fitted(bags, GROWN, model.item_vectors())
+    turned = fitted(bags, GROWN, model.frozen_items())
     plain = fitted(bags, GROWN)
     # Users of one taste each; all their items bear today's indices.
     rng = np.random.default_rng(5)

@@ -21,7 +21,7 @@ from kinsight.embed.inference import (
 from kinsight.encoders.artifact import Artifact
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.histories import COLUMNS, Histories
-from kinsight.encoders.registry import build_encoder
+from kinsight.encoders.registry import ENCODERS, build_encoder
 from tests.histories import SIZES, random_histories
 
 
@@ -56,7 +56,7 @@ def test_rows_come_back_in_their_order_with_all_columns(artifact: Artifact) -> N
     assert np.allclose(out.column("norm").to_numpy(), np.linalg.norm(vectors, axis=1), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["transformer", "gru", "content_mean"])
+@pytest.mark.parametrize("name", ENCODERS)
 def test_half_width_gives_nearly_the_same_vectors(name: str) -> None:
     encoder = build_encoder(name, {}, SIZES, seed=5)
     model = Artifact.of(encoder, name, {}, "v1", SIZES)
@@ -105,12 +105,30 @@ def test_weights_are_built_once_a_process(artifact: Artifact) -> None:
 
 def test_several_vectors_a_user_are_several_rows() -> None:
     vectors = torch.arange(12, dtype=torch.float32).reshape(2, 3, 2)
-    out = to_arrow(pa.array(["a", "b"]), np.array([4, 7]), vectors)
+    weights = torch.tensor([[0.5, 0.25, 0.25], [0.75, 0.125, 0.125]])
+    out = to_arrow(pa.array(["a", "b"]), np.array([4, 7]), vectors, weights)
     assert out.column("user_id").to_pylist() == ["a", "a", "a", "b", "b", "b"]
     assert out.column("interest").to_pylist() == [0, 1, 2, 0, 1, 2]
     assert out.column("events_used").to_pylist() == [4, 4, 4, 7, 7, 7]
     assert out.column("vector").to_pylist()[4] == [8.0, 9.0]
-    assert out.column("weight").to_numpy().sum() == pytest.approx(2.0)
+    assert out.column("weight").to_pylist() == [0.5, 0.25, 0.25, 0.75, 0.125, 0.125]
+
+
+@pytest.mark.parametrize("routing", ["self_attention", "dynamic"])
+def test_the_main_interest_of_a_user_comes_first(routing: str) -> None:
+    options = {"width": 16, "routing": routing, "interests": 3}
+    encoder = build_encoder("multi_interest", options, SIZES, seed=5)
+    model = Artifact.of(encoder, "multi_interest", options, "v1", SIZES)
+    [out] = encode_batches([arrow(random_histories([9, 1, 4, 30]))], model, tokens=64)
+    assert out.column("interest").to_pylist() == [0, 1, 2] * 4
+    weights = out.column("weight").to_numpy().reshape(4, 3)
+    assert np.allclose(weights.sum(1), 1.0, atol=1e-6)
+    assert (np.diff(weights, axis=1) <= 0).all()
+    vectors = np.stack(out.column("vector").to_pylist()).reshape(4, 3, 16)
+    # One event has one interest to show, however many there are by self-attention.
+    if routing == "self_attention":
+        assert np.allclose(vectors[1], vectors[1, :1], atol=1e-6)
+    assert not np.allclose(vectors[3, 0], vectors[3, 1], atol=1e-3)
 
 
 def test_a_vector_that_is_no_number_stops_the_batch() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from kinsight.encoders.artifact import DESCRIPTION_FILE, WEIGHTS_FILE, Artifact, read_artifact
-from kinsight.encoders.base import Encoder
+from kinsight.encoders.base import Encoder, QueryEncoder
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.event_input import gap_bucket
 from kinsight.encoders.gru import mean_by_time
@@ -29,6 +29,19 @@ VARIANTS = [
     *[("transformer", {"pooling": pooling}) for pooling in POOLINGS[1:]],
     *[("transformer", {"pooling": pooling, "causal": False}) for pooling in POOLINGS],
     ("transformer", {"fields": ["item", "gap"]}),
+    ("property_gated_lstm", {"hidden": 24, "pooling": "last"}),
+    ("property_gated_lstm", {"fields": ["item"]}),
+    ("time_attention_bilstm", {"layers": 2}),
+    ("multi_interest", {"interests": 2, "fields": ["item"]}),
+    ("multi_interest", {"routing": "dynamic"}),
+    ("folded", {"fold_by": "item", "layers": 2}),
+    ("folded", {"fold_by": "brand", "pooling": "attention"}),
+    ("scenario", {"causal": False, "pooling": "mean"}),
+    ("scenario", {"scenario_fields": ["brand"], "layers": 3}),
+    *[("decoupled_attention", {"pooling": pooling}) for pooling in ("last", "max")],
+    ("hash_bucket", {"bits": 12, "bits_a_signature": 2}),
+    ("long_term_prefix", {"recent_events": 3, "frozen_width": 8}),
+    ("long_term_prefix", {"recent_events": 1, "pooling": "last", "frozen_width": 8}),
 ]
 
 
@@ -74,6 +87,17 @@ def test_events_of_one_time_can_be_swapped(encoder: Encoder) -> None:
     assert torch.allclose(one, other, atol=1e-5)
 
 
+def test_no_field_tells_the_order_of_a_basket(encoder: Encoder) -> None:
+    histories = random_histories([30, 1, 9, 17])
+    user = np.repeat(np.arange(4), histories.length)
+    draws = np.random.default_rng(6).random(histories.events)
+    order = np.lexsort((draws, histories.columns["seconds"], user))
+    columns = {name: values[order] for name, values in histories.columns.items()}
+    assert not np.array_equal(order, np.arange(histories.events))
+    shuffled = Histories(columns, histories.length)
+    assert torch.allclose(vectors(encoder, histories), vectors(encoder, shuffled), atol=1e-5)
+
+
 def test_different_histories_get_different_vectors(encoder: Encoder) -> None:
     one, other = vectors(encoder, from_items([[(3, 1), (4, 2)], [(3, 1), (9, 2)]]))
     assert not torch.allclose(one, other, atol=1e-3)
@@ -86,10 +110,53 @@ def test_items_of_a_later_vocabulary_read_as_unknown(encoder: Encoder) -> None:
 
 def test_equal_seeds_give_equal_weights(encoder: Encoder, request: pytest.FixtureRequest) -> None:
     name, options = request.node.callspec.params["encoder"]
-    again = build_encoder(name, SMALL | options, SIZES, seed=3)
+    again = build_encoder(name, SMALL | options, SIZES, seed=3).state_dict()
     other = build_encoder(name, SMALL | options, SIZES, seed=4)
-    assert torch.equal(encoder.item_vectors(), again.item_vectors())
+    assert all(torch.equal(value, again[key]) for key, value in encoder.state_dict().items())
     assert not torch.equal(encoder.item_vectors(), other.item_vectors())
+
+
+def test_one_event_and_items_that_nobody_knows_get_finite_vectors(encoder: Encoder) -> None:
+    unknown = [(1, 1), (999, 1), (1, 2), (998, 9)]
+    read = vectors(encoder, from_items([[(3, 1)], [(1, 1)], unknown]))
+    assert torch.isfinite(read).all()
+    again = vectors(encoder, from_items([unknown]))
+    assert torch.allclose(read[2], again[0], atol=1e-5)
+
+
+def test_the_weights_of_a_user_add_up_and_the_main_vector_comes_first(encoder: Encoder) -> None:
+    with torch.inference_mode():
+        weights = encoder.weights(encoder.encode(Batch.of(random_histories([5, 1, 12]))))
+    assert weights.shape == (3, encoder.interests)
+    assert torch.allclose(weights.sum(1), torch.ones(3))
+    assert (weights > 0).all()
+    assert (weights.diff(dim=1) <= 0).all()
+
+
+def test_several_vectors_are_as_wide_as_those_of_items(encoder: Encoder) -> None:
+    assert encoder.interests == 1 or encoder.dimension == encoder.item_vectors().shape[1]
+
+
+def test_a_query_changes_the_vector_of_those_who_answer_one(encoder: Encoder) -> None:
+    state = encoder.encode(Batch.of(random_histories([20, 6, 11], seed=2)))
+    plain = encoder.read(state)
+    if not isinstance(encoder, QueryEncoder):
+        assert torch.equal(encoder.read(state, torch.randn(3, 5)), plain)
+        return
+    queries = [encoder.query_of(torch.tensor([[item, 0]] * 3)) for item in range(2, 12)]
+    answers = [encoder.read(state, query) for query in queries]
+    assert all(answer.shape == plain.shape for answer in answers)
+    assert all(torch.isfinite(answer).all() for answer in answers)
+    assert not all(torch.allclose(answer, answers[0], atol=1e-4) for answer in answers)
+
+
+def test_a_query_is_the_mean_of_its_items(encoder: Encoder) -> None:
+    if isinstance(encoder, QueryEncoder):
+        alone = encoder.query_of(torch.tensor([[3, 0], [7, 0], [999, 0], [1, 0], [0, 0]]))
+        both = encoder.query_of(torch.tensor([[3, 7, 0]]))
+        assert torch.allclose(both[0], (alone[0] + alone[1]) / 2, atol=1e-6)
+        assert torch.equal(alone[2], alone[3])
+        assert not alone[4].any()
 
 
 def test_gradients_reach_the_weights_and_are_finite(encoder: Encoder) -> None:
@@ -167,6 +234,10 @@ def test_gaps_are_measured_between_times() -> None:
         ("transformer", {"fields": ["brand"]}, "must hold `item`"),
         ("gru", {"fields": ["item", "item"]}, "each field once"),
         ("gru", {"pooling": "cls"}, "pooling"),
+        ("folded", {"width": 30, "heads": 4}, "not a multiple"),
+        ("hash_bucket", {"bits": 10}, "not a multiple of `bits_a_signature`"),
+        ("scenario", {"scenario_fields": ["item"]}, "and not `item`"),
+        ("multi_interest", {"interests": 1}, "interests"),
     ],
 )
 def test_a_wrong_configuration_is_named(name: str, options: dict[str, object], said: str) -> None:

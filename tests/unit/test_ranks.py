@@ -166,7 +166,8 @@ def trained(ranks: Ranks, work: Work) -> tuple[list[str], dict[str, torch.Tensor
 
 
 def models(work: Work) -> Any:
-    encoder = build_encoder("gru", work.config.encoder.options, SIZES, work.config.seed)
+    chosen = work.config.encoder
+    encoder = build_encoder(chosen.name, chosen.options, SIZES, work.config.seed)
     return encoder, build_objectives(work.config.objective, encoder, work.data)
 
 
@@ -264,6 +265,17 @@ def test_a_training_that_ended_early_goes_on_to_the_same_weights(
     assert "  resuming after epoch 2 of 4" in others
     assert weights.keys() == undisturbed.keys()
     assert all(torch.equal(value, undisturbed[name]) for name, value in weights.items())
+
+
+def test_every_process_has_the_item_vectors_that_the_driver_fitted(
+    tmp_path: Path, pair: Pair
+) -> None:
+    chosen = {"name": "long_term_prefix", "width": 8, "frozen_width": 4, "recent_events": 3}
+    work = work_on(tmp_path, settings(epochs=1, encoder=chosen))
+    fitted = torch.arange(SIZES["item"] * 4.0).reshape(-1, 4)
+    for _, weights in pair.run(trained, dataclasses.replace(work, frozen=fitted)):
+        [frozen] = [value for name, value in weights.items() if name.endswith(".frozen")]
+        assert torch.equal(frozen, fitted)
 
 
 def refusals(ranks: Ranks, work: Work) -> list[KinsightError]:

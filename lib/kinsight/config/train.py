@@ -66,7 +66,7 @@ class TrainConfig(Settings):
 
 
 class EmbedConfig(Settings):
-    """Stage `embed`: sequences and a model to one vector a user, in the executors."""
+    """Stage `embed`: sequences and a model to one or more vectors a user, in the executors."""
 
     model_version: str | None = Field(
         None, description="By default the newest ready model whose as-of is not later."

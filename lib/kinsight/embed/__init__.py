@@ -1,1 +1,1 @@
-"""Stage `embed`: sequences and a model to one vector a user, inside the executors."""
+"""Stage `embed`: sequences and a model to one or more vectors a user, inside the executors."""

@@ -57,8 +57,8 @@ def encode_batches(
     encoder = built_encoder(artifact)
     for batch in batches:
         histories = to_histories(batch)
-        vectors = encode_histories(encoder, histories, by_length(batch), tokens, bfloat16)
-        yield to_arrow(batch.column("user_id"), histories.length, vectors)
+        read = encode_histories(encoder, histories, by_length(batch), tokens, bfloat16)
+        yield to_arrow(batch.column("user_id"), histories.length, *read)
 
 
 def built_encoder(artifact: Artifact) -> Encoder:
@@ -102,8 +102,8 @@ def encode_histories(
     order: IntArray,
     tokens: int,
     bfloat16: bool = False,
-) -> torch.Tensor:
-    """User vectors.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """User vectors and their weights.
 
     Args:
         encoder: In evaluation mode.
@@ -113,19 +113,22 @@ def encode_histories(
         bfloat16: Whether products of matrices are computed in bfloat16.
 
     Returns:
-        [N, K, d], float32, in the order of the histories.
+        Vectors [N, K, d] and the share of each among those of its user [N, K], float32, in the
+        order of the histories; of several vectors the main one first.
 
     Raises:
         ArithmeticError: If a vector is not finite.
     """
     vectors = torch.empty(len(histories), encoder.interests, encoder.dimension)
+    weights = torch.empty(len(histories), encoder.interests)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         for part in cut_by_tokens(histories.length[order], tokens):
-            users = order[part]
-            read = encoder.read(encoder.encode(Batch.of(histories.take(users))))
-            vectors[torch.from_numpy(users)] = read
+            users = torch.from_numpy(order[part])
+            state = encoder.encode(Batch.of(histories.take(order[part])))
+            vectors[users] = encoder.read(state).float()
+            weights[users] = encoder.weights(state)
     check_finite(vectors)
-    return vectors
+    return vectors, weights
 
 
 def check_finite(vectors: torch.Tensor) -> None:
@@ -142,13 +145,16 @@ def check_finite(vectors: torch.Tensor) -> None:
         raise ArithmeticError(f"{NOT_FINITE}: {spoilt} of {len(vectors)} users of a batch")
 
 
-def to_arrow(user_id: pa.Array, length: IntArray, vectors: torch.Tensor) -> pa.RecordBatch:
+def to_arrow(
+    user_id: pa.Array, length: IntArray, vectors: torch.Tensor, weights: torch.Tensor
+) -> pa.RecordBatch:
     """User vectors as a batch of OUTPUT_SCHEMA, K rows a user.
 
     Args:
         user_id: N ids.
         length: Events of each user, [N].
         vectors: [N, K, d].
+        weights: Share of each vector among those of its user, [N, K].
     """
     users, interests, width = vectors.shape
     row = np.repeat(np.arange(users), interests)
@@ -156,7 +162,7 @@ def to_arrow(user_id: pa.Array, length: IntArray, vectors: torch.Tensor) -> pa.R
     columns = [
         user_id.take(pa.array(row)),
         np.tile(np.arange(interests, dtype=np.int32), users),
-        np.full(len(row), 1 / interests, dtype=np.float32),
+        weights.reshape(-1).numpy(),
         length[row].astype(np.int32),
         torch.linalg.vector_norm(vectors, dim=2).reshape(-1).numpy(),
         pa.ListArray.from_arrays(pa.array(offsets), pa.array(vectors.reshape(-1).numpy())),

@@ -117,8 +117,8 @@ def encode_frame(frame: pd.DataFrame, model: Artifact, tokens: int) -> pd.Series
         length = lengths[known]
         histories = Histories({name: _flat(read[name], length) for name in COLUMNS}, length)
         order = sorted_rows(pa.array(length), pa.array(read["user_id"], pa.string()))
-        main = encode_histories(built_encoder(model), histories, order, tokens)[:, 0].numpy()
-        for row, vector in zip(known, main, strict=True):
+        vectors_read, _ = encode_histories(built_encoder(model), histories, order, tokens)
+        for row, vector in zip(known, vectors_read[:, 0].numpy(), strict=True):
             vectors[row] = vector
     return pd.Series(vectors, dtype=object)
 

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from kinsight.config import Settings
@@ -33,11 +34,14 @@ class EncoderState:
         events: One vector an event, [B, L, D], float32; anything at padding.
         summary: One vector a user that was computed among the events, [B, D], where the encoder
             has one.
+        context: What attention pooling reads beside each event's vector, [B, L, C], where the
+            encoder has it.
     """
 
     batch: Batch
     events: Tensor
     summary: Tensor | None = None
+    context: Tensor | None = None
 
 
 class Encoder(nn.Module, ABC):
@@ -46,7 +50,7 @@ class Encoder(nn.Module, ABC):
     Attributes:
         options_type: Settings model of the options that a configuration may give.
         learns: False for encoders that are used as they were initialised.
-        dimension: Width d of a user vector.
+        dimension: Width d of a user vector; that of ``item_vectors`` where there are several.
         interests: Vectors K a user.
         reads_at_events: True where ``read_at_events`` works: the encoder is causal, so one pass
             gives the user vector as it was after each event.
@@ -74,8 +78,18 @@ class Encoder(nn.Module, ABC):
             query: A vector to read for, [B, q]; ignored by encoders that answer no query.
 
         Returns:
-            [B, K, d], float32.
+            [B, K, d], float32; of several the first is the main one: that of most weight, or with
+            a query the nearest to it.
         """
+
+    def weights(self, state: EncoderState) -> Tensor:
+        """The share of each vector among those of its user, as ``read`` without a query orders.
+
+        Returns:
+            [B, K], float32; positive and descending, 1 in sum.
+        """
+        users = len(state.batch.length)
+        return torch.full((users, self.interests), 1.0 / self.interests)
 
     @abstractmethod
     def read_at_events(self, state: EncoderState) -> Tensor:
@@ -93,8 +107,23 @@ class Encoder(nn.Module, ABC):
         """One vector an item index, [items, D], float32; the input table of the encoder."""
 
 
+class QueryEncoder(Encoder):
+    """An encoder whose user vectors are read for a query: what of a history matters for it."""
+
+    @abstractmethod
+    def query_of(self, items: Tensor) -> Tensor:
+        """The query that items make together: one item, a category, or what seeds have met.
+
+        Args:
+            items: Item indices, [N, n], int64; 0 fills up.
+
+        Returns:
+            [N, q], float32; zero for a row without items.
+        """
+
+
 class FittedEncoder(Encoder):
-    """An encoder whose item vectors come from counts instead of gradients, and then stay frozen.
+    """An encoder with item vectors that come from counts instead of gradients, and stay frozen.
 
     Attributes:
         fitting_users: Users that ``fit_items`` is given at most.
@@ -104,6 +133,9 @@ class FittedEncoder(Encoder):
     fitting_users: int
 
     @abstractmethod
+    def frozen_items(self) -> Tensor:
+        """The frozen vectors themselves, [items, F], float32."""
+
     def fit_items(
         self, bags: csr_matrix, seed: int, earlier: FloatMatrix | None = None
     ) -> dict[str, float]:
@@ -112,7 +144,7 @@ class FittedEncoder(Encoder):
         Args:
             bags: Events of each user with each item index, [users, items].
             seed: Seed of random draws.
-            earlier: Vectors of the same items by an earlier model, [items, D], zero where it had
+            earlier: Vectors of the same items by an earlier model, [items, F], zero where it had
                 none: the new ones are to be readable beside them.
 
         Returns:
@@ -121,3 +153,18 @@ class FittedEncoder(Encoder):
         Raises:
             RefusedError: If the bags tell nothing about items.
         """
+        # Imported here: executors use a fitted model and need not load scikit-learn.
+        from kinsight.encoders.basis import item_basis, turned_onto
+
+        frozen = self.frozen_items()
+        basis = item_basis(bags, frozen.shape[1], seed)
+        vectors, measures = basis.vectors, {}
+        if earlier is not None and earlier.shape == vectors.shape:
+            vectors, measures["basis_kept_cosine"] = turned_onto(vectors, earlier)
+        with torch.no_grad():
+            frozen.copy_(torch.from_numpy(vectors))
+        return measures | {
+            "basis_users": float(basis.users),
+            "basis_items": float(basis.items),
+            "basis_variance_explained": basis.variance_explained,
+        }

@@ -48,6 +48,18 @@ class Batch:
         }
         return cls(**columns, length=torch.from_numpy(histories.length))
 
+    def gather(self, place: Tensor, length: Tensor) -> Batch:
+        """Stretches of these histories as histories of their own.
+
+        Args:
+            place: Where their events stand, counted through all rows of L places, [n, W], int64;
+                any valid place beyond a stretch's end.
+            length: Events of each, [n], int64, at most W.
+        """
+        inside = torch.arange(place.shape[1]) < length[:, None]
+        columns = {name: getattr(self, name).reshape(-1)[place] * inside for name in COLUMNS}
+        return Batch(**columns, length=length)
+
     @cached_property
     def present(self) -> Tensor:
         """True where there is an event, [B, L], bool."""

@@ -17,6 +17,8 @@ Field = Literal[
 FIELDS: tuple[Field, ...] = (
     "item", "event_type", "category", "brand", "price", "gap", "hour", "weekday", "position",
 )  # fmt: skip
+CONTENT_FIELDS: tuple[Field, ...] = ("item", "category", "brand", "price")
+"""What an event is about; the other fields say how and when it happened."""
 
 UNKNOWN = 1
 GAP_BUCKETS = 34
@@ -36,6 +38,12 @@ def check_fields(fields: Sequence[Field]) -> None:
         raise ValueError("`fields` must hold `item`, and each field once")
 
 
+def content_and_circumstance(fields: Sequence[Field]) -> tuple[list[Field], list[Field]]:
+    """The fields that say what an event is about, and those that say how and when, in order."""
+    content = [field for field in fields if field in CONTENT_FIELDS]
+    return content, [field for field in fields if field not in CONTENT_FIELDS]
+
+
 class EventInput(nn.Module):
     """Sums the embeddings of an event's fields.
 
@@ -44,7 +52,7 @@ class EventInput(nn.Module):
 
     Args:
         sizes: Rows of the vocabulary tables.
-        fields: Fields that count; item is always among them.
+        fields: Fields that count; without any, all vectors are zero.
         width: Width D of the vectors.
         positions: Distinct positions; later ones share the last.
     """
@@ -53,6 +61,7 @@ class EventInput(nn.Module):
         self, sizes: VocabularySizes, fields: Sequence[Field], width: int, positions: int
     ) -> None:
         super().__init__()
+        self.width = width
         rows = dict(sizes) | {"gap": GAP_BUCKETS, "hour": 25, "weekday": 8, "position": positions}
         self.tables = nn.ModuleDict(
             {field: nn.Embedding(rows[field], width, padding_idx=0) for field in fields}
@@ -75,6 +84,8 @@ class EventInput(nn.Module):
         Returns:
             [B, L, D], float32; zero at padding.
         """
+        if not self.tables:
+            return torch.zeros(*batch.item.shape, self.width)
         vectors = [self.table(field)(self._index(field, batch)) for field in self.tables]
         return torch.stack(vectors).sum(0)
 
@@ -90,10 +101,38 @@ class EventInput(nn.Module):
         elif field == "position":
             index = (batch.group + 1).clamp(max=rows - 1)
         else:
-            index = getattr(batch, field)
-            # A later vocabulary version may have appended tokens that this model never saw.
-            index = torch.where(index < rows, index, UNKNOWN)
+            index = known_tokens(getattr(batch, field), rows)
         return index * batch.present
+
+
+def known_tokens(index: Tensor, rows: int) -> Tensor:
+    """Indices as a table of so many rows knows them: what lies beyond it becomes unknown.
+
+    A later vocabulary version may have appended tokens that a model never saw.
+    """
+    return torch.where(index < rows, index, UNKNOWN)
+
+
+def fresh_items(rows: int, width: int) -> Tensor:
+    """Item vectors before they are fitted, [rows, width]: random, zero for padding and unknown."""
+    table = torch.randn(rows, width) * INITIAL_SPREAD
+    table[: UNKNOWN + 1] = 0.0
+    return table
+
+
+def mean_of_items(table: nn.Embedding, items: Tensor) -> Tensor:
+    """The mean vector of each set of items, in whatever table of them.
+
+    Args:
+        table: One row an item.
+        items: Item indices, [N, n], int64; 0 fills up. Those beyond the table read as unknown.
+
+    Returns:
+        [N, width]; zero for a row without items.
+    """
+    count = (items > 0).sum(1, keepdim=True)
+    mean: Tensor = table(known_tokens(items, table.num_embeddings)).sum(1) / count.clamp(min=1)
+    return mean
 
 
 def gap_bucket(batch: Batch) -> Tensor:

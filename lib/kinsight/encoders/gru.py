@@ -12,7 +12,7 @@ time, which the mean does not show.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field as Limit
@@ -24,7 +24,7 @@ from kinsight.encoders.base import EncoderState, VocabularySizes
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.event_input import EventInput
 from kinsight.encoders.pooled import EventEncoder, EventOptions
-from kinsight.encoders.pooling import Pool
+from kinsight.encoders.pooling import Pool, RunningPooling
 
 
 class GruOptions(EventOptions):
@@ -34,7 +34,7 @@ class GruOptions(EventOptions):
     bidirectional: bool = Limit(
         False, description="Read backwards too; the vector is then twice as wide."
     )
-    pooling: Literal["mean", "last", "max", "mean_std", "attention"] = "mean"
+    pooling: RunningPooling = "mean"
 
 
 class Gru(EventEncoder):
@@ -70,12 +70,39 @@ class Gru(EventEncoder):
     def encode(self, batch: Batch) -> EncoderState:
         """Encode histories, once a user."""
         steps = self.drop(self.input_norm(mean_by_time(batch, self.input(batch))))
-        times = batch.group[:, -1] + 1
-        # Packed, so that reading backwards begins at a user's last time and not in the padding.
-        packed = pack_padded_sequence(steps, times, batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True)
-        states = self.drop(self.output_norm(states))
-        return EncoderState(batch, states.gather(1, _wide(batch.group, states.shape[2])))
+        states = self.drop(self.output_norm(recur(self.gru, batch, steps)))
+        return EncoderState(batch, at_events(batch, states))
+
+
+def recur(cell: nn.RNNBase, batch: Batch, steps: Tensor) -> Tensor:
+    """Run a recurrent network over distinct times.
+
+    Args:
+        cell: The network, batch first.
+        batch: B histories of at most T distinct times.
+        steps: [B, T, D].
+
+    Returns:
+        [B, T, H]; zero after a user's last time.
+    """
+    times = batch.group[:, -1] + 1
+    # Packed, so that reading backwards begins at a user's last time and not in the padding.
+    packed = pack_padded_sequence(steps, times, batch_first=True, enforce_sorted=False)
+    states, _ = pad_packed_sequence(cell(packed)[0], batch_first=True)
+    return states
+
+
+def at_events(batch: Batch, states: Tensor) -> Tensor:
+    """Give every event the state of its time.
+
+    Args:
+        batch: B histories of L events, at most T distinct times.
+        states: [B, T, H].
+
+    Returns:
+        [B, L, H].
+    """
+    return states.gather(1, batch.group[..., None].expand(-1, -1, states.shape[2]))
 
 
 def mean_by_time(batch: Batch, events: Tensor) -> Tensor:
@@ -96,7 +123,3 @@ def mean_by_time(batch: Batch, events: Tensor) -> Tensor:
     present = batch.present.reshape(-1, 1).float()
     count = torch.zeros(users * longest, 1).index_add(0, place, present)
     return (total / count.clamp(min=1)).view(users, longest, width)
-
-
-def _wide(index: Tensor, width: int) -> Tensor:
-    return index[..., None].expand(-1, -1, width)

@@ -13,11 +13,10 @@ from kinsight.encoders.event_input import FIELDS, EventInput, Field, check_field
 from kinsight.encoders.pooling import Pool
 
 
-class EventOptions(Settings):
+class InputOptions(Settings):
     """Options of every encoder that reads ``event_input``."""
 
     width: int = Limit(64, ge=4, description="Width of an event's input.")
-    layers: int = Limit(1, ge=1, le=48)
     dropout: float = Limit(0.2, ge=0, lt=1)
     fields: list[Field] = Limit(list(FIELDS), description="What of an event is read.")
     positions: int = Limit(512, ge=2, description="Distinct times told apart; later ones share.")
@@ -25,6 +24,24 @@ class EventOptions(Settings):
     @model_validator(mode="after")
     def _fields_fit(self) -> Self:
         check_fields(self.fields)
+        return self
+
+
+class EventOptions(InputOptions):
+    """Options of encoders of several layers."""
+
+    layers: int = Limit(1, ge=1, le=48)
+
+
+class HeadOptions(EventOptions):
+    """Options of encoders with attention in several heads."""
+
+    heads: int = Limit(2, ge=1)
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"`width` {self.width} is not a multiple of `heads` {self.heads}")
         return self
 
 

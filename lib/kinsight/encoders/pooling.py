@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from kinsight.encoders.base import EncoderState
 from kinsight.encoders.batch import Batch
 
+RunningPooling = Literal["mean", "last", "max", "mean_std", "attention"]
+"""The ways that pool the vectors of events; the other one puts a token among them."""
+
 Pooling = Literal["mean", "last", "max", "mean_std", "attention", "cls"]
 
 
@@ -22,21 +25,23 @@ class Pool(nn.Module):
     - ``max``: the largest value of each coordinate.
     - ``mean_std``: mean and standard deviation side by side, twice as wide (SFPNet, arXiv
       2404.09709, distribution-aware pooling).
-    - ``attention``: an average weighted by softmax(w · tanh(W h)).
+    - ``attention``: an average weighted by softmax(w · tanh(W [h; c])), c being the context that
+      some encoders give beside each event's vector.
     - ``cls``: the vector of an extra token that reads all events.
 
     Args:
         kind: Which of them.
         width: Width D of an event's vector.
+        context: Width C of the context that attention reads; 0 where there is none.
     """
 
-    def __init__(self, kind: Pooling, width: int) -> None:
+    def __init__(self, kind: Pooling, width: int, context: int = 0) -> None:
         super().__init__()
         self.kind = kind
         self.dimension = 2 * width if kind == "mean_std" else width
         if kind == "attention":
             self.score = nn.Sequential(
-                nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1, bias=False)
+                nn.Linear(width + context, width), nn.Tanh(), nn.Linear(width, 1, bias=False)
             )
 
     def forward(self, state: EncoderState) -> Tensor:
@@ -66,7 +71,8 @@ class Pool(nn.Module):
             size = batch.next_group_start - batch.group_start
             return (at_group_end(batch, total) - earlier) / size[..., None]
         if self.kind == "attention":
-            score = self.score(events).masked_fill(~batch.present[..., None], -torch.inf)
+            read = events if state.context is None else torch.cat([events, state.context], 2)
+            score = self.score(read).masked_fill(~batch.present[..., None], -torch.inf)
             weight = (score - score.amax(1, keepdim=True)).exp()
         else:
             weight = torch.ones_like(events[..., :1])

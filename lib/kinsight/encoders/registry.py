@@ -12,14 +12,30 @@ import torch
 from kinsight.config import Settings, parse_settings
 from kinsight.encoders.base import Encoder, VocabularySizes
 from kinsight.encoders.content_mean import ContentMean
+from kinsight.encoders.decoupled_attention import DecoupledAttention
+from kinsight.encoders.folded import Folded
 from kinsight.encoders.gru import Gru
+from kinsight.encoders.hash_bucket import HashBucket
+from kinsight.encoders.long_term_prefix import LongTermPrefix
+from kinsight.encoders.multi_interest import MultiInterest
+from kinsight.encoders.property_gated_lstm import PropertyGatedLstm
+from kinsight.encoders.scenario import Scenario
+from kinsight.encoders.time_attention_bilstm import TimeAttentionBiLstm
 from kinsight.encoders.transformer import RandomTransformer, Transformer
 from kinsight.errors import ConfigError
 
 ENCODERS: Mapping[str, type[Encoder]] = {
     "content_mean": ContentMean,
+    "decoupled_attention": DecoupledAttention,
+    "folded": Folded,
     "gru": Gru,
+    "hash_bucket": HashBucket,
+    "long_term_prefix": LongTermPrefix,
+    "multi_interest": MultiInterest,
+    "property_gated_lstm": PropertyGatedLstm,
     "random": RandomTransformer,
+    "scenario": Scenario,
+    "time_attention_bilstm": TimeAttentionBiLstm,
     "transformer": Transformer,
 }
 

@@ -15,32 +15,23 @@ from typing import ClassVar
 
 import torch
 from pydantic import Field as Limit
-from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
-from typing_extensions import Self
 
 from kinsight.config import Settings
 from kinsight.encoders.base import EncoderState, VocabularySizes
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.event_input import EventInput
-from kinsight.encoders.pooled import EventEncoder, EventOptions
+from kinsight.encoders.pooled import EventEncoder, HeadOptions
 from kinsight.encoders.pooling import Pool, Pooling
 
 
-class TransformerOptions(EventOptions):
+class TransformerOptions(HeadOptions):
     """Options of `transformer` and `random`."""
 
     layers: int = Limit(2, ge=1, le=48)
-    heads: int = Limit(2, ge=1)
     causal: bool = Limit(True, description="False: an event also attends to later ones.")
     pooling: Pooling = "mean"
-
-    @model_validator(mode="after")
-    def _heads_fit(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"`width` {self.width} is not a multiple of `heads` {self.heads}")
-        return self
 
 
 class Block(nn.Module):

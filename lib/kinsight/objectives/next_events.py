@@ -6,18 +6,23 @@ n-th event of a basket is given the n-th event of the next basket, counted round
 events serve as targets. Other encoders see the history up to a random time, and the user vector
 predicts the events of the time that follows. (Every position is trained: Kang and McAuley, SASRec,
 2018.)
+
+Of an encoder with several vectors a user, the one nearest to the target's item predicts it: the
+others are free to stand for something else. What a user scores is the best over all of them. (Cen
+et al., ComiRec, arXiv 2005.09347.) So such a loss knows a little of its target; measures do not.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from kinsight.encoders.base import Encoder
 from kinsight.encoders.batch import Batch
-from kinsight.objectives.vectors import user_vectors
+from kinsight.encoders.event_input import known_tokens
 
 
 def vectors_before(
@@ -40,7 +45,7 @@ def vectors_before(
         return vectors, users, place[users, events]
     past, following = split_at_random_time(batch, draws)
     users, events = torch.nonzero(following, as_tuple=True)
-    return user_vectors(encoder, past)[users], users, events
+    return _read_for(encoder, past, batch, users, events), users, events
 
 
 def vectors_long_before(
@@ -59,7 +64,60 @@ def vectors_long_before(
     past, following = split_at_random_time(batch, draws)
     later = batch.present & (torch.arange(batch.item.shape[1]) >= past.length[:, None])
     users, events = torch.nonzero(later & following.any(1, keepdim=True), as_tuple=True)
-    return user_vectors(encoder, past)[users], users, events
+    return _read_for(encoder, past, batch, users, events), users, events
+
+
+def _read_for(encoder: Encoder, past: Batch, batch: Batch, users: Tensor, events: Tensor) -> Tensor:
+    """The vectors of pasts that are to predict some events of the whole histories, [N, d].
+
+    Args:
+        encoder: The encoder.
+        past: Beginnings of B histories.
+        batch: The whole histories.
+        users: Rows of the targets, [N].
+        events: Their places, [N].
+    """
+    vectors = encoder.read(encoder.encode(past))
+    if encoder.interests == 1:
+        return vectors[users, 0]
+    items = encoder.item_vectors()
+    target = items[known_tokens(batch.item[users, events], len(items))]
+    return nearest_interest(vectors[users], target)
+
+
+def nearest_interest(vectors: Tensor, target: Tensor) -> Tensor:
+    """The vector of each row whose product with the target is largest.
+
+    Args:
+        vectors: [N, K, d].
+        target: [N, d].
+
+    Returns:
+        [N, d]; gradients pass through the chosen vectors, not through the choice.
+    """
+    with torch.no_grad():
+        nearest = torch.einsum("nkd,nd->nk", vectors, target).argmax(1)
+    return vectors[torch.arange(len(vectors)), nearest]
+
+
+def best_over_interests(
+    encoder: Encoder, batch: Batch, score: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """What users score: the largest over their vectors.
+
+    Args:
+        encoder: The encoder.
+        batch: B histories.
+        score: Vectors [B, d] to scores [B, N].
+
+    Returns:
+        [B, N].
+    """
+    vectors = encoder.read(encoder.encode(batch))
+    best = score(vectors[:, 0])
+    for interest in range(1, encoder.interests):
+        best = torch.maximum(best, score(vectors[:, interest]))
+    return best
 
 
 def next_places(batch: Batch) -> Tensor:

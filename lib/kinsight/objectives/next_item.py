@@ -20,7 +20,7 @@ from kinsight.encoders.batch import Batch
 from kinsight.encoders.histories import Histories
 from kinsight.objectives.base import Loss, Objective, TrainingSet
 from kinsight.objectives.item_softmax import ItemSoftmax, ItemSoftmaxOptions, require_next_items
-from kinsight.objectives.next_events import vectors_before
+from kinsight.objectives.next_events import best_over_interests, vectors_before
 from kinsight.objectives.ranking import next_item_measures, next_purchase_measures
 
 
@@ -66,8 +66,12 @@ class NextItem(Objective):
 
     def scores(self, encoder: Encoder, batch: Batch) -> Tensor:
         """How likely each item comes next, [B, items], as logits."""
-        vectors = self.project(encoder.read(encoder.encode(batch))[:, 0])
-        return self.softmax.scores(encoder.item_vectors(), vectors)
+        items = encoder.item_vectors()
+
+        def score(vectors: Tensor) -> Tensor:
+            return self.softmax.scores(items, self.project(vectors))
+
+        return best_over_interests(encoder, batch, score)
 
     def measures(self, encoder: Encoder, held_out: Histories, tokens: int) -> dict[str, float]:
         """Hits among ten for the latest time and the latest purchase; see ``ranking``."""

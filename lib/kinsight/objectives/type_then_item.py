@@ -33,7 +33,7 @@ from kinsight.objectives.item_softmax import (
     log_share,
     require_next_items,
 )
-from kinsight.objectives.next_events import vectors_before
+from kinsight.objectives.next_events import best_over_interests, vectors_before
 from kinsight.objectives.next_item import projection
 from kinsight.objectives.ranking import next_item_measures, next_purchase_measures
 
@@ -111,13 +111,9 @@ class TypeThenItem(Objective):
         """Hits among ten for the latest time, of any type, and the latest purchase."""
         items = encoder.item_vectors()
 
-        def vectors(batch: Batch) -> Tensor:
-            projected: Tensor = self.project(encoder.read(encoder.encode(batch))[:, 0])
-            return projected
-
-        def of_any_type(batch: Batch) -> Tensor:
+        def of_any_type(vectors: Tensor) -> Tensor:
             """Log of the item's likelihood, summed over types."""
-            user = vectors(batch)
+            user = self.project(vectors)
             types = self.type_scores(user)[:, UNKNOWN + 1 :].log_softmax(1)
             total = torch.full((len(user), len(items)), -torch.inf)
             for number in range(types.shape[1]):
@@ -127,14 +123,20 @@ class TypeThenItem(Objective):
                 total = torch.logaddexp(total, types[:, number, None] + scores.log_softmax(1))
             return total
 
-        def of_purchases(batch: Batch) -> Tensor:
-            user = vectors(batch)
+        def of_purchases(vectors: Tensor) -> Tensor:
+            user = self.project(vectors)
             kind = torch.full((len(user),), self.data.purchase or UNKNOWN)
             return self.softmax.scores(items, self._given(user, kind))
 
+        def any_type(batch: Batch) -> Tensor:
+            return best_over_interests(encoder, batch, of_any_type)
+
+        def purchases(batch: Batch) -> Tensor:
+            return best_over_interests(encoder, batch, of_purchases)
+
         return next_item_measures(
-            of_any_type, self.data.item_frequency, held_out, tokens
-        ) | next_purchase_measures(of_purchases, self.data, held_out, tokens)
+            any_type, self.data.item_frequency, held_out, tokens
+        ) | next_purchase_measures(purchases, self.data, held_out, tokens)
 
     def _given(self, vectors: Tensor, kind: Tensor) -> Tensor:
         """The vectors that predict an item of a type, [n, D]."""

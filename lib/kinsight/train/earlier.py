@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from kinsight.config import TrainConfig
-from kinsight.encoders.base import Encoder
-from kinsight.encoders.event_input import EventInput
+from kinsight.encoders.base import Encoder, FittedEncoder
+from kinsight.encoders.event_input import UNKNOWN, EventInput
 from kinsight.encoders.histories import Histories, IntArray
 from kinsight.encoders.registry import encoder_options
 from kinsight.objectives.vectors import history_vectors
@@ -65,22 +65,33 @@ class EarlierModel:
         }
         return Histories(columns, histories.length)
 
-    def item_vectors(self) -> npt.NDArray[np.float32]:
-        """Its vector of each of today's items [items, D], zero for those that it did not know."""
-        table = self.encoder.item_vectors().detach().numpy().copy()
-        table[:2] = 0.0
+    def frozen_items(self) -> npt.NDArray[np.float32] | None:
+        """Its frozen vector of each of today's items [items, F], zero for those unknown then.
+
+        None where its encoder has none.
+        """
+        if not isinstance(self.encoder, FittedEncoder):
+            return None
+        table = self.encoder.frozen_items().detach().numpy().copy()
+        table[: UNKNOWN + 1] = 0.0
         vectors: npt.NDArray[np.float32] = table[self.rows["item"]]
         return vectors
 
     def start(self, encoder: Encoder) -> None:
-        """Begin an encoder of equal name and options with the weights of this one."""
+        """Begin an encoder of equal name and options with the weights of this one.
+
+        Frozen item vectors stay as they were fitted.
+        """
         earlier, own = self.encoder.state_dict(), encoder.state_dict()
         fields = vocabulary_tables(encoder)
+        frozen = encoder.frozen_items() if isinstance(encoder, FittedEncoder) else None
         for name, value in own.items():
+            if frozen is not None and value.data_ptr() == frozen.data_ptr():
+                continue
             if name in fields:
                 rows = torch.from_numpy(self.rows[fields[name]])
                 # Padding and unknown pass over as they are.
-                known = (rows > 1) | (torch.arange(len(rows)) < 2)
+                known = (rows > UNKNOWN) | (torch.arange(len(rows)) <= UNKNOWN)
                 value[known] = earlier[name][rows[known]]
             else:
                 value.copy_(earlier[name])

@@ -101,9 +101,9 @@ def train_share(work: Work, ranks: Ranks, progress: Progress) -> Fit:
         objectives = build_objectives(config.objective, encoder, work.data)
         learned = new_learner(encoder, objectives, config).weights
         start = load(work.start.read_bytes())
-        for number, module in enumerate(learned):
-            if isinstance(module, FittedObjective):
-                module.take_over(below(f"{number}.", start))
+        for number, (_, objective) in enumerate(objectives, start=1):
+            if isinstance(objective, FittedObjective):
+                objective.take_over(below(f"{number}.", start))
         learned.load_state_dict(start)
         return fit(
             encoder,

@@ -88,16 +88,18 @@ def train_encoder(
         encoder = build_encoder(
             config.encoder.name, config.encoder.options, vocabulary.sizes, config.seed
         )
+        fitted_on, fitted = 0, {}
         if isinstance(encoder, FittedEncoder):
             _require_users(survey, config)
             bags = bags_of(loader.sample(encoder.fitting_users), vocabulary.sizes["item"])
-            with progress.step(f"fitting item vectors on {bags.shape[0]:,} users"):
-                before = earlier.item_vectors() if earlier and earlier.is_like(config) else None
-                measures = encoder.fit_items(bags, config.seed, before)
-            measures |= _drift(encoder.eval(), earlier, survey, config)
-            return Trained(encoder, bags.shape[0], {"epochs": 0.0} | measures, {})
+            fitted_on = bags.shape[0]
+            with progress.step(f"fitting item vectors on {fitted_on:,} users"):
+                before = earlier.frozen_items() if earlier and earlier.is_like(config) else None
+                fitted = encoder.fit_items(bags, config.seed, before)
         if not encoder.learns:
-            return Trained(encoder, 0, {"epochs": 0.0}, {})
+            if fitted:
+                fitted |= _drift(encoder.eval(), earlier, survey, config)
+            return Trained(encoder.eval(), fitted_on, {"epochs": 0.0} | fitted, {})
         _require_users(survey, config)
         if config.warm_start:
             _start_warm(encoder, earlier, config, progress)
@@ -114,7 +116,7 @@ def train_encoder(
         objectives = build_objectives(config.objective, encoder, data)
         measures = _fit_objectives(objectives, loader, progress)
         found = learn(encoder, objectives, data)
-        measures |= {
+        measures |= fitted | {
             "held_out_loss": found.held_out_loss,
             "epochs": float(found.epochs),
             "best_epoch": float(found.best_epoch),
