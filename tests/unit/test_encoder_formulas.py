@@ -158,7 +158,7 @@ def test_without_a_query_an_event_asks_with_its_item_and_strictly_earlier_ones_a
 
 
 def test_vectors_share_a_signature_as_often_as_the_formula_says() -> None:
-    options = {"width": 16, "bits": 1_023, "bits_a_signature": 3}
+    options = {"width": 16, "bits": 384, "bits_a_signature": 3}
     encoder = cast(HashBucket, build_encoder("hash_bucket", options, SIZES, seed=3))
     one = F.normalize(torch.randn(200, 16, generator=torch.Generator().manual_seed(1)))
     other = F.normalize(torch.randn(200, 16, generator=torch.Generator().manual_seed(2)))
@@ -166,9 +166,9 @@ def test_vectors_share_a_signature_as_often_as_the_formula_says() -> None:
     shared = (encoder.signatures(one) == encoder.signatures(other)).float().mean(1)
     cosine = (one * other).sum(1).clamp(-1, 1)
     expected = (1 - cosine.acos() / np.pi) ** 3
-    # 341 signatures a pair: a standard error of at most .027.
-    assert (shared - expected).abs().max() < 0.11
-    assert (shared - expected).abs().mean() < 0.025
+    # 128 signatures a pair: a standard error of at most .044.
+    assert (shared - expected).abs().max() < 0.16
+    assert (shared - expected).abs().mean() < 0.04
     assert torch.equal(encoder.signatures(one * 7), encoder.signatures(one))
 
 
