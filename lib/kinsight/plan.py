@@ -169,7 +169,7 @@ class _Planner:
             model = chosen.model_version
             if "sequence" not in self.stages:
                 fitting_sequences(run, self.as_of, chosen)
-        does = f"would make one vector a user, by {model}"
+        does = f"would make user vectors, by {model}"
         return Planned("embed", self._inputs(run, "sequences"), does)
 
     def segment(self) -> Planned:

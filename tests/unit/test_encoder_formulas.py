@@ -94,19 +94,18 @@ def test_interests_by_self_attention_are_weighted_means_of_content() -> None:
 def test_dynamic_routing_is_that_of_capsules() -> None:
     encoder = multi_interest(interests=3, routing="dynamic")
     state = encoder.encode(Batch.of(random_histories([7, 4])))
-    assert state.context is not None
     vectors, shares = encoder.find(state)
     maps = cast(torch.nn.Linear, encoder.find.map).weight.view(3, 16, 16)
     for user, length in enumerate((7, 4)):
-        mapped = torch.einsum("kde,le->lkd", maps, state.context[user, :length])
+        mapped = torch.einsum("kde,le->lkd", maps, state.events[user, :length])
         logits = torch.zeros(length, 3)
         for _ in range(3):
             held = logits.softmax(1)
             found = squash((held[..., None] * mapped).sum(0))
             logits = logits + (mapped * found).sum(2)
-        assert torch.allclose(vectors[user], found, atol=1e-5)
+        assert torch.allclose(vectors[user], 4 * found, atol=1e-4)  # the root of the width
         assert torch.allclose(shares[user], held.mean(0), atol=1e-5)
-    assert (vectors.norm(dim=2) < 1).all()
+    assert (vectors.norm(dim=2) < 4).all()
 
 
 def test_squashed_vectors_keep_their_direction_and_stay_below_one() -> None:
@@ -159,7 +158,7 @@ def test_without_a_query_an_event_asks_with_its_item_and_strictly_earlier_ones_a
 
 
 def test_vectors_share_a_signature_as_often_as_the_formula_says() -> None:
-    options = {"width": 16, "bits": 1_023, "bits_a_signature": 3}
+    options = {"width": 16, "bits": 384, "bits_a_signature": 3}
     encoder = cast(HashBucket, build_encoder("hash_bucket", options, SIZES, seed=3))
     one = F.normalize(torch.randn(200, 16, generator=torch.Generator().manual_seed(1)))
     other = F.normalize(torch.randn(200, 16, generator=torch.Generator().manual_seed(2)))
@@ -167,9 +166,9 @@ def test_vectors_share_a_signature_as_often_as_the_formula_says() -> None:
     shared = (encoder.signatures(one) == encoder.signatures(other)).float().mean(1)
     cosine = (one * other).sum(1).clamp(-1, 1)
     expected = (1 - cosine.acos() / np.pi) ** 3
-    # 341 signatures a pair: a standard error of at most .027.
-    assert (shared - expected).abs().max() < 0.11
-    assert (shared - expected).abs().mean() < 0.025
+    # 128 signatures a pair: a standard error of at most .044.
+    assert (shared - expected).abs().max() < 0.16
+    assert (shared - expected).abs().mean() < 0.04
     assert torch.equal(encoder.signatures(one * 7), encoder.signatures(one))
 
 

@@ -236,6 +236,7 @@ def test_gaps_are_measured_between_times() -> None:
         ("gru", {"pooling": "cls"}, "pooling"),
         ("folded", {"width": 30, "heads": 4}, "not a multiple"),
         ("hash_bucket", {"bits": 10}, "not a multiple of `bits_a_signature`"),
+        ("hash_bucket", {"bits": 64, "bits_a_signature": 8}, "2048 buckets"),
         ("scenario", {"scenario_fields": ["item"]}, "and not `item`"),
         ("multi_interest", {"interests": 1}, "interests"),
     ],

@@ -46,7 +46,7 @@ DryRunOption = Annotated[
 Stage = Callable[[Workspace, AsOf], Iterable[StageSummary]]
 
 DATED = {
-    "embed": "Turn the sequences of a date into one vector a user, in the executors.",
+    "embed": "Turn the sequences of a date into user vectors, in the executors.",
     "segment": "Group the users of a date into named segments with stable ids.",
     "expand": "Expand every seed list of the audience folder to the users most like it.",
     "report": "Write the HTML report of a date.",

@@ -36,6 +36,9 @@ from kinsight.encoders.batch import Batch
 from kinsight.encoders.event_input import EventInput, mean_of_items
 from kinsight.encoders.pooled import InputOptions
 
+MOST_BUCKETS = 1_024
+"""A vector each: 256 KiB a user at width 64, for all users of a batch at once."""
+
 
 class HashBucketOptions(InputOptions):
     """Options of `hash_bucket`."""
@@ -51,6 +54,12 @@ class HashBucketOptions(InputOptions):
             raise ValueError(
                 f"`bits` {self.bits} is not a multiple of `bits_a_signature` "
                 f"{self.bits_a_signature}"
+            )
+        buckets = self.bits // self.bits_a_signature * 2**self.bits_a_signature
+        if buckets > MOST_BUCKETS:
+            raise ValueError(
+                f"`bits` and `bits_a_signature` make {buckets} buckets a user, more than "
+                f"{MOST_BUCKETS}"
             )
         return self
 
