@@ -17,10 +17,12 @@ from kinsight.encoders.event_input import UNKNOWN
 from kinsight.encoders.histories import INDEX_FIELDS, Histories, ranges
 from kinsight.objectives.content import content_of
 from kinsight.objectives.ranking import SCORES_AT_MOST
+from kinsight.objectives.subsets import take_users
 
 SWAPPED_ITEMS = 50_000
 """Items that are replaced or replace at most, the most frequent: all pairs of them are compared,
 some 10 s on one core."""
+PLACED_AT_ONCE = 256
 CARRIED = ("category", "brand", "price")
 """Fields that an item brings along."""
 
@@ -50,7 +52,13 @@ class Bank(nn.Module):
     def fill(self, users: Histories, basis: Tensor) -> None:
         """Take users in, with places by their whole histories."""
         whole = Batch.of(users)
-        self.place, self.mark = content_of(whole, basis), _marks(whole)
+        # In parts: the vectors of all events at once would take a gigabyte.
+        parts = (
+            take_users(whole, rows)
+            for rows in torch.split(torch.arange(len(users)), PLACED_AT_ONCE)
+        )
+        self.place = torch.cat([content_of(part, basis) for part in parts])
+        self.mark = _marks(whole)
         length = np.minimum(users.length, self.events)
         latest = ranges(users.start + users.length - length, length)
         kept = Histories({name: c[latest] for name, c in users.columns.items()}, length)
