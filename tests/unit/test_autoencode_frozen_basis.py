@@ -53,6 +53,30 @@ def test_versions_of_different_seeds_can_be_compared_and_those_of_next_item_cann
     assert abs(float(turned.mean())) < 0.5
 
 
+def test_versions_of_different_users_can_be_compared_once_the_later_one_knows_the_earlier() -> None:
+    held_out = mixed_tastes(100, 2)
+    vectors = []
+    basis = None
+    for seed in (1, 3):
+        users = mixed_tastes(400, seed)
+        encoder = build_encoder("gru", SMALL, SIZES, seed=seed)
+        objective = make_objective("autoencode_frozen_basis", encoder, users)
+        assert isinstance(objective, AutoencodeFrozenBasis)
+        if basis is not None:
+            alone = objective.basis
+            found = objective.fit(lambda _, users=users: [users], basis.numpy())  # type: ignore[misc]  # mypy sees no default of a lambda
+            assert found["content_kept_cosine"] > 0.8
+            assert float(F.cosine_similarity(alone[2:], basis[2:]).mean()) < 0.5
+        train(encoder, objective, users, steps=100)
+        basis = objective.basis
+        with torch.inference_mode():
+            vectors.append(history_vectors(encoder.eval(), held_out, 4_096))
+    same = F.cosine_similarity(*vectors)
+    strangers = F.cosine_similarity(vectors[0], vectors[1].roll(1, 0))
+    assert float(same.mean()) > 0.7
+    assert float(same.mean()) > float(strangers.mean()) + 0.4
+
+
 def test_nothing_but_the_encoder_learns() -> None:
     encoder = build_encoder("gru", SMALL, SIZES, seed=1)
     objective = make_objective("autoencode_frozen_basis", encoder, mixed_tastes(100, 1))

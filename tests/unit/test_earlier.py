@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from scipy.sparse import csr_matrix
 
 from kinsight.config import TrainConfig
+from kinsight.encoders.artifact import Artifact, read_artifact
 from kinsight.encoders.base import FittedEncoder
 from kinsight.encoders.histories import Histories
 from kinsight.encoders.registry import ENCODERS, build_encoder, encoder_options
@@ -31,11 +33,12 @@ def item_rows() -> np.ndarray:
     return rows_by_token(now, then)
 
 
-def earlier(name: str, encoder: Any) -> EarlierModel:
+def earlier(name: str, encoder: Any, basis: torch.Tensor | None = None) -> EarlierModel:
     same = {field: np.arange(size) for field, size in SIZES.items()}
     given = {"width": 4} if name == "content_mean" else OPTIONS
     options = encoder_options(name, given).model_dump(mode="json")
-    return EarlierModel("old", name, options, encoder.eval(), same | {"item": item_rows()})
+    rows = same | {"item": item_rows()}
+    return EarlierModel("old", name, options, encoder.eval(), basis, rows)
 
 
 def test_rows_pass_from_token_to_token() -> None:
@@ -138,3 +141,21 @@ def test_drift_is_none_for_the_same_model_and_chance_for_an_unrelated_one() -> N
 
 def shuffled(histories: Histories) -> Histories:
     return histories.take(np.random.default_rng(1).permutation(len(histories)))
+
+
+def test_the_space_of_an_objective_is_kept_with_the_model_and_read_in_todays_items(
+    tmp_path: Path,
+) -> None:
+    encoder = build_encoder("gru", OPTIONS, SIZES, seed=1)
+    basis = torch.arange(30.0)[:, None].repeat(1, 3)
+    Artifact.of(encoder, "gru", OPTIONS, "v1", SIZES, basis).write(tmp_path / "model")
+    artifact = read_artifact(tmp_path / "model")
+    kept = artifact.item_basis()
+    assert kept is not None
+    assert torch.equal(kept, basis)
+    assert artifact.build().dimension == encoder.dimension
+    today = earlier("gru", encoder, kept).basis_of_items()
+    assert today is not None
+    assert today[2:30, 0].tolist() == [31 - index for index in range(2, 30)]
+    assert not today[30:].any()
+    assert not today[:2].any()

@@ -22,7 +22,7 @@ from kinsight.encoders.batch import Batch
 from kinsight.encoders.histories import Histories
 from kinsight.encoders.registry import build_encoder
 from kinsight.errors import EnvironmentProblem, IntegrityError, KinsightError
-from kinsight.objectives.registry import build_objectives, fitted
+from kinsight.objectives.registry import build_objectives, fitted_objectives
 from kinsight.progress import Progress
 from kinsight.train import relay
 from kinsight.train.checkpoint import Checkpoints, Learner
@@ -228,7 +228,7 @@ def test_what_objectives_hold_frozen_comes_from_the_driver(tmp_path: Path, pair:
 
 def fitted_learner(work: Work) -> Learner:
     encoder, objectives = models(work)
-    for objective in fitted(objectives):
+    for objective in fitted_objectives(objectives):
         objective.fit(loaders(list(work.files), work.config)[0].sample)
     return new_learner(encoder, objectives, work.config)
 
@@ -242,11 +242,14 @@ def histories_of(batch: Batch) -> Histories:
 
 
 def test_processes_begin_with_the_weights_they_are_given(tmp_path: Path, pair: Pair) -> None:
-    work = work_on(tmp_path, settings(epochs=1, learning_rate=1e-9, weight_decay=0.0))
+    chosen = {"name": "long_term_prefix", "width": 8, "frozen_width": 4, "recent_events": 3}
+    still = settings(epochs=1, learning_rate=1e-9, weight_decay=0.0, encoder=chosen)
+    work = work_on(tmp_path, still)
     given = {n: v + 0.5 for n, v in load(work.start.read_bytes()).items()}
     work.start.write_bytes(save(given))
     for _, weights in pair.run(trained, work):
         assert all(torch.allclose(weights[name], given[name], atol=1e-6) for name in given)
+        assert any(name.endswith(".frozen") for name in weights)
 
 
 def test_a_training_that_ended_early_goes_on_to_the_same_weights(
@@ -265,17 +268,6 @@ def test_a_training_that_ended_early_goes_on_to_the_same_weights(
     assert "  resuming after epoch 2 of 4" in others
     assert weights.keys() == undisturbed.keys()
     assert all(torch.equal(value, undisturbed[name]) for name, value in weights.items())
-
-
-def test_every_process_has_the_item_vectors_that_the_driver_fitted(
-    tmp_path: Path, pair: Pair
-) -> None:
-    chosen = {"name": "long_term_prefix", "width": 8, "frozen_width": 4, "recent_events": 3}
-    work = work_on(tmp_path, settings(epochs=1, encoder=chosen))
-    fitted = torch.arange(SIZES["item"] * 4.0).reshape(-1, 4)
-    for _, weights in pair.run(trained, dataclasses.replace(work, frozen=fitted)):
-        [frozen] = [value for name, value in weights.items() if name.endswith(".frozen")]
-        assert torch.equal(frozen, fitted)
 
 
 def refusals(ranks: Ranks, work: Work) -> list[KinsightError]:

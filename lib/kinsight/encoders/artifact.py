@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import Tensor
 
 from kinsight.encoders.base import Encoder, VocabularySizes
 from kinsight.encoders.registry import build_encoder
@@ -24,6 +25,8 @@ from kinsight.errors import ConfigError, IntegrityError
 WEIGHTS_FILE = "model.safetensors"
 DESCRIPTION_FILE = "model.json"
 FORMAT = 1
+ITEM_BASIS = "objective.item_basis"
+"""Name of the weights that are not the encoder's."""
 TRAIN_AGAIN = "restore the folder from a backup, or train again with `kinsight train`"
 
 
@@ -59,9 +62,13 @@ class Artifact:
         options: dict[str, Any],
         vocabulary_version: str,
         sizes: VocabularySizes,
+        item_basis: Tensor | None = None,
     ) -> Artifact:
-        """Take the weights of an encoder."""
-        weights = save({k: v.contiguous() for k, v in encoder.state_dict().items()})
+        """Take the weights of an encoder, and the space that it was trained to place users in."""
+        tensors = encoder.state_dict()
+        if item_basis is not None:
+            tensors[ITEM_BASIS] = item_basis
+        weights = save({k: v.contiguous() for k, v in tensors.items()})
         digest = hashlib.sha256(weights).hexdigest()
         return cls(
             encoder=name,
@@ -82,7 +89,9 @@ class Artifact:
         """
         try:
             encoder = build_encoder(self.encoder, self.options, self.vocabulary_sizes, seed=0)
-            encoder.load_state_dict(load(self.weights))
+            tensors = load(self.weights)
+            tensors.pop(ITEM_BASIS, None)
+            encoder.load_state_dict(tensors)
         except (ConfigError, RuntimeError, SafetensorError) as error:
             raise IntegrityError(
                 "The weights of a model do not fit its description.",
@@ -99,6 +108,10 @@ class Artifact:
                 to_do="train again, with a smaller train.learning_rate if it happens twice",
             )
         return encoder.eval()
+
+    def item_basis(self) -> Tensor | None:
+        """The space that the encoder was trained to place users in, [items, d], if it was."""
+        return load(self.weights).get(ITEM_BASIS)
 
     def write(self, folder: Path) -> None:
         """Write the two files; a folder of that name is there whole or not at all.

@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -14,11 +16,9 @@ from kinsight.config import Settings
 from kinsight.encoders.batch import Batch
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     from scipy.sparse import csr_matrix  # fitting needs it, executors do not
 
-    FloatMatrix = npt.NDArray[np.float32]
+FloatMatrix = npt.NDArray[np.float32]
 
 VocabularySizes = Mapping[str, int]
 """Rows of the embedding table of item, event_type, category, brand and price: the largest index

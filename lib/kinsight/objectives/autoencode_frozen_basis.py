@@ -25,7 +25,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kinsight.config import Settings
-from kinsight.encoders.base import Encoder
+from kinsight.encoders.base import Encoder, FloatMatrix
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.histories import Histories
 from kinsight.errors import RefusedError
@@ -80,12 +80,20 @@ class AutoencodeFrozenBasis(FittedObjective):
         """
         require_next_items(data)
 
-    def fit(self, sample: Sample) -> dict[str, float]:
-        """Put the basis of a sample of users in place.
+    @property
+    def item_basis(self) -> Tensor:
+        """The basis, [items, d]."""
+        return self.basis
+
+    def fit(self, sample: Sample, earlier: FloatMatrix | None = None) -> dict[str, float]:
+        """Put the basis of a sample of users in place, turned onto the earlier one.
 
         Raises:
             RefusedError: If the users do not span as many dimensions as the user vector has.
         """
+        # Imported here: checking a configuration reads the registry and need not load scikit-learn.
+        from kinsight.encoders.basis import turned_onto
+
         items, width = self.basis.shape
         basis, measures = content_basis(sample, self.fitting_users, items, width)
         dimensions = int(torch.linalg.matrix_rank(basis.double(), rtol=SMALLEST_SPREAD))
@@ -97,6 +105,9 @@ class AutoencodeFrozenBasis(FittedObjective):
                 found=f"{width}",
                 to_do="lower train.encoder.width (or `hidden`), or bring more users",
             )
+        if earlier is not None and earlier.shape == basis.shape:
+            turned, measures["content_kept_cosine"] = turned_onto(basis.numpy(), earlier)
+            basis = torch.from_numpy(turned)
         self.basis = basis
         return measures
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kinsight.config import Settings
-from kinsight.encoders.base import Encoder, VocabularySizes
+from kinsight.encoders.base import Encoder, FloatMatrix, VocabularySizes
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.histories import Histories
 
@@ -119,14 +119,24 @@ class FittedObjective(Objective):
     elsewhere, so that all of them hold the same to the last bit.
     """
 
+    @property
+    def item_basis(self) -> Tensor | None:
+        """The space that the encoder learns to place users in, [items, d], where there is one.
+
+        It is kept with the model, and the next training turns its own onto it.
+        """
+        return None
+
     @abstractmethod
-    def fit(self, sample: Sample) -> dict[str, float]:
+    def fit(self, sample: Sample, earlier: FloatMatrix | None = None) -> dict[str, float]:
         """Put the buffers in their place.
 
         No seed: two trainings with different seeds on the same users hold the same.
 
         Args:
             sample: Gives training users.
+            earlier: The ``item_basis`` of an earlier model for the same items, [items, d], zero
+                where it had none.
 
         Returns:
             Measures of the fit.

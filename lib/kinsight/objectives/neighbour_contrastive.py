@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinsight.config import Settings
-from kinsight.encoders.base import Encoder
+from kinsight.encoders.base import Encoder, FloatMatrix
 from kinsight.encoders.batch import Batch, batches_by_length
 from kinsight.encoders.histories import Histories
 from kinsight.errors import RefusedError
@@ -98,12 +98,13 @@ class NeighbourContrastive(FittedObjective):
         """
         require_users_to_compare(data)
 
-    def fit(self, sample: Sample) -> dict[str, float]:
-        """Fit the space, the bank, and which item may stand for which.
+    def fit(self, sample: Sample, earlier: FloatMatrix | None = None) -> dict[str, float]:
+        """Fit the space, the bank, and which item may stand for which; no earlier space matters.
 
         Raises:
             RefusedError: If users share too few items, or there are fewer than two.
         """
+        del earlier
         options = self.options
         self.basis, measures = content_basis(
             sample, options.fitting_users, len(self.basis), options.width

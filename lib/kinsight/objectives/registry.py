@@ -120,6 +120,6 @@ def build_objectives(
     return made
 
 
-def fitted(objectives: Sequence[tuple[float, Objective]]) -> list[FittedObjective]:
+def fitted_objectives(objectives: Sequence[tuple[float, Objective]]) -> list[FittedObjective]:
     """Those of weighted objectives that hold something frozen, in their order."""
     return [objective for _, objective in objectives if isinstance(objective, FittedObjective)]

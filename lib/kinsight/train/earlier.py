@@ -42,6 +42,7 @@ class EarlierModel:
         name: Registered name of its encoder.
         options: All options of it.
         encoder: The encoder, in evaluation mode.
+        item_basis: The space that its objective placed users in, [items then, d], if one did.
         rows: By field, the index that each of today's indices had then [size]; unknown where it
             had none.
     """
@@ -50,6 +51,7 @@ class EarlierModel:
     name: str
     options: Mapping[str, Any]
     encoder: Encoder
+    item_basis: Tensor | None
     rows: Mapping[str, IntArray]
 
     def is_like(self, config: TrainConfig) -> bool:
@@ -72,9 +74,16 @@ class EarlierModel:
         """
         if not isinstance(self.encoder, FittedEncoder):
             return None
-        table = self.encoder.frozen_items().detach().numpy().copy()
-        table[: UNKNOWN + 1] = 0.0
-        vectors: npt.NDArray[np.float32] = table[self.rows["item"]]
+        return self._of_todays_items(self.encoder.frozen_items())
+
+    def basis_of_items(self) -> npt.NDArray[np.float32] | None:
+        """The same of the space that its objective placed users in."""
+        return None if self.item_basis is None else self._of_todays_items(self.item_basis)
+
+    def _of_todays_items(self, table: Tensor) -> npt.NDArray[np.float32]:
+        then = table.detach().numpy().copy()
+        then[: UNKNOWN + 1] = 0.0
+        vectors: npt.NDArray[np.float32] = then[self.rows["item"]]
         return vectors
 
     def start(self, encoder: Encoder) -> None:

@@ -96,7 +96,12 @@ def run_train(
             config, vocabulary, loader, survey, workspace.progress, learn, earlier
         )
         artifact = Artifact.of(
-            trained.encoder, config.encoder.name, options, name, vocabulary.sizes
+            trained.encoder,
+            config.encoder.name,
+            options,
+            name,
+            vocabulary.sizes,
+            trained.item_basis,
         )
         version = _publish(run, workspace, as_of, artifact, trained, len(survey.held_out))
         run.producer = {"model_version": [version], "vocabulary_version": [name]}

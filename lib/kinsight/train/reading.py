@@ -87,6 +87,7 @@ def read_earlier_model(
         name=artifact.encoder,
         options=artifact.options,
         encoder=encoder,
+        item_basis=artifact.item_basis(),
         rows={field: rows_by_token(now[field], then[field]) for field in FIELDS},
     )
 

@@ -14,7 +14,7 @@ from kinsight.encoders.histories import Histories
 from kinsight.encoders.registry import build_encoder
 from kinsight.errors import RefusedError
 from kinsight.objectives.base import TrainingSet
-from kinsight.objectives.registry import build_objectives, fitted
+from kinsight.objectives.registry import build_objectives, fitted_objectives
 from kinsight.progress import Progress
 from kinsight.train.checkpoint import Checkpoints
 from kinsight.train.earlier import EarlierModel, drift
@@ -50,12 +50,14 @@ class Trained:
 
     Attributes:
         encoder: The encoder.
+        item_basis: The space that an objective had it place users in, [items, d], if one had.
         users: Users that it learned from; 0 if from none.
         measures: What it is worth.
         times: How long it took.
     """
 
     encoder: Encoder
+    item_basis: torch.Tensor | None
     users: int
     measures: dict[str, float]
     times: dict[str, float]
@@ -99,7 +101,7 @@ def train_encoder(
         if not encoder.learns:
             if fitted:
                 fitted |= _drift(encoder.eval(), earlier, survey, config)
-            return Trained(encoder.eval(), fitted_on, {"epochs": 0.0} | fitted, {})
+            return Trained(encoder.eval(), None, fitted_on, {"epochs": 0.0} | fitted, {})
         _require_users(survey, config)
         if config.warm_start:
             _start_warm(encoder, earlier, config, progress)
@@ -114,7 +116,7 @@ def train_encoder(
             sizes=vocabulary.sizes,
         )
         objectives = build_objectives(config.objective, encoder, data)
-        measures = _fit_objectives(objectives, loader, progress)
+        measures = _fit_objectives(objectives, loader, progress, earlier)
         found = learn(encoder, objectives, data)
         measures |= fitted | {
             "held_out_loss": found.held_out_loss,
@@ -125,7 +127,9 @@ def train_encoder(
         measures |= measure(encoder, objectives, names, survey.held_out, config.batch_tokens)
         measures |= _drift(encoder, earlier, survey, config)
         times = {"seconds": found.seconds, "users_per_second": found.users_per_second}
-        return Trained(encoder, survey.users, measures, times)
+        spaces = (one.item_basis for one in fitted_objectives(objectives))
+        basis = next((space for space in spaces if space is not None), None)
+        return Trained(encoder, basis, survey.users, measures, times)
 
 
 def learn_here(
@@ -180,13 +184,17 @@ def measure(
 
 
 def _fit_objectives(
-    objectives: WeightedObjectives, loader: SequenceLoader, progress: Progress
+    objectives: WeightedObjectives,
+    loader: SequenceLoader,
+    progress: Progress,
+    earlier: EarlierModel | None,
 ) -> dict[str, float]:
     """Fit what objectives hold frozen; measures of the fits."""
     measures: dict[str, float] = {}
-    for objective in fitted(objectives):
+    before = earlier.basis_of_items() if earlier else None
+    for objective in fitted_objectives(objectives):
         with progress.step("fitting what the objective holds frozen"):
-            measures |= objective.fit(loader.sample)
+            measures |= objective.fit(loader.sample, before)
     return measures
 
 
