@@ -16,6 +16,11 @@ import scipy.sparse
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 
+# Fifty starts on so many rows cost half of ten on 200,000, and find the same optimum more often.
+STARTING_ROWS = 20_000
+# As many as FAISS takes by itself.
+STARTING_ROWS_A_CENTROID = 256
+
 
 def unit_rows(vectors: npt.NDArray[np.floating[Any]]) -> Floats:
     """Rows divided by their length; a zero row stays zero.
@@ -35,8 +40,10 @@ def fit_centroids(
 ) -> Floats:
     """Centroids that maximise the sum of cosines, the best of several starts.
 
+    Of many rows the starts see the first ``STARTING_ROWS`` alone; the best one goes on with all.
+
     Args:
-        vectors: Unit rows [n, d], float32, with n >= clusters.
+        vectors: Unit rows [n, d] in random order, float32, with n >= clusters.
         clusters: Number of centroids.
         iterations: Lloyd iterations of each start.
         restarts: Starts; the one with the highest objective is kept.
@@ -45,6 +52,22 @@ def fit_centroids(
     Returns:
         Unit centroids [clusters, d], float32.
     """
+    first = vectors[: max(STARTING_ROWS, STARTING_ROWS_A_CENTROID * clusters)]
+    centroids = _train(first, clusters, iterations, restarts, seed, None)
+    if len(first) < len(vectors):
+        centroids = _train(vectors, clusters, iterations, 1, seed, centroids)
+    return centroids
+
+
+def _train(
+    vectors: Floats,
+    clusters: int,
+    iterations: int,
+    restarts: int,
+    seed: int,
+    centroids: Floats | None,
+) -> Floats:
+    """Lloyd iterations of FAISS, from drawn rows or from given centroids."""
     kmeans = faiss.Kmeans(
         vectors.shape[1],
         clusters,
@@ -56,7 +79,7 @@ def fit_centroids(
         max_points_per_centroid=len(vectors),
         min_points_per_centroid=1,
     )
-    kmeans.train(vectors)
+    kmeans.train(vectors, init_centroids=centroids)
     return unit_rows(np.asarray(kmeans.centroids))
 
 
