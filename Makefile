@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 UV_VERSION := 0.13.9
 
-.PHONY: help setup java demo package test test-all lint format bench clean
+.PHONY: help setup java demo package test test-all lint format bench quality clean
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,14 @@ bench: setup $(VENV)/.bench ## Speed beside peers and limits, in benchmarks/RESU
 	@$(BIN)/python -m benchmarks.train
 	@$(BIN)/python -m benchmarks.nightly --users 100000
 	@$(BIN)/pytest -m heavy -s -k memory_does_not_grow tests/unit
+
+# QUALITY=long takes all encoders, objectives and data sets, and hours.
+QUALITY ?= short
+
+quality: setup ## How good the models are, in benchmarks/quality/RESULTS.md (a quarter of an hour).
+	@for table in segments lookalike next_item thin stability; do \
+	  $(BIN)/python -m benchmarks.quality.$$table $(if $(filter long,$(QUALITY)),--long) || exit 1; \
+	done
 
 clean: ## Remove the demo, caches and .venv.
 	rm -rf $(VENV) "$(DEMO)" dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -36,12 +36,20 @@ def circumstances(*packages: str) -> dict[str, Any]:
     }
 
 
-def save(name: str, result: dict[str, Any], title: str, text: str) -> None:
-    """Write results/NAME.json and put its section into RESULTS.md, in place of an older one."""
-    (FOLDER / "results").mkdir(exist_ok=True)
-    path = FOLDER / "results" / f"{name}.json"
+def save(name: str, result: dict[str, Any], title: str, text: str, folder: Path = FOLDER) -> None:
+    """Write results/NAME.json and put its section into RESULTS.md, in place of an older one.
+
+    Args:
+        name: Name of the JSON file.
+        result: Its content.
+        title: Heading of the section.
+        text: The section, in Markdown.
+        folder: Where both are.
+    """
+    (folder / "results").mkdir(parents=True, exist_ok=True)
+    path = folder / "results" / f"{name}.json"
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    page = FOLDER / "RESULTS.md"
+    page = folder / "RESULTS.md"
     old = page.read_text(encoding="utf-8") if page.exists() else HEAD
     section = f"## {title}\n\n{text.strip()}\n\n_`results/{name}.json`_\n"
     pattern = rf"## [^\n]*\n(?:(?!^## ).*\n)*?_`results/{re.escape(name)}\.json`_\n"

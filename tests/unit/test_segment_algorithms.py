@@ -23,7 +23,7 @@ from kinsight.segment.algorithms.spherical import (
     objective,
     unit_rows,
 )
-from kinsight.segment.algorithms.tastes import fit_tastes
+from kinsight.segment.algorithms.tastes import axes_for, fit_tastes
 
 # A crowded machine is slow; that is no failure.
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -92,13 +92,33 @@ def test_tastes_come_from_bags_whatever_the_activity_and_the_unknown_token() -> 
 def test_taste_vectors_are_those_of_scikit_learn() -> None:
     counts, _ = bags(300)
     tastes = fit_tastes(counts[:, 2:36].tocsr(), seed=3)
-    log = counts[:, 2:36].log1p()
-    reference = TfidfTransformer(smooth_idf=False).fit(log > 0)
-    having = np.asarray((log > 0).sum(axis=0)).ravel()
+    present = csr_matrix(counts[:, 2:36] > 0, dtype=np.float64)
+    reference = TfidfTransformer(smooth_idf=False).fit(present)
+    having = np.asarray(present.sum(axis=0)).ravel()
     reference.idf_ = np.where(np.arange(34) < 2, 0, np.log(301 / (1 + having)))
-    weighted = reference.transform(log)
+    weighted = reference.transform(present)
     vectors = tastes.vectors(counts[:, 2:36].tocsr())
     assert np.allclose(vectors @ vectors.T, (weighted @ weighted.T).toarray(), atol=1e-6)
+
+
+def test_how_often_a_token_was_met_changes_no_taste() -> None:
+    counts, _ = bags(100)
+    tastes = fit_tastes(counts, seed=3, axes=4)
+    once = csr_matrix(counts > 0, dtype=np.float32)
+    assert tastes.axes.shape == (40, 4)
+    assert np.array_equal(tastes.vectors(counts), tastes.vectors(once))
+
+
+def test_segments_have_the_axes_that_they_can_follow() -> None:
+    assert [axes_for(number) for number in (2, 10, 30, 1_000)] == [8, 9, 29, 64]
+
+
+def test_many_rows_go_on_from_the_best_start_on_few() -> None:
+    vectors, truth = planted(24_000, 6, 16, noise=0.1)
+    found = fit_centroids(vectors, 6, iterations=20, restarts=8, seed=1)
+    assert adjusted_rand_score(truth, nearest(vectors, found)) > 0.999
+    few = fit_centroids(vectors[:20_000], 6, iterations=20, restarts=8, seed=1)
+    assert objective(vectors, found) >= objective(vectors, few) - 1e-6
 
 
 def test_two_blocks_weigh_the_same_whatever_their_scale() -> None:

@@ -96,7 +96,7 @@ class SegmentConfig(Settings):
         0.3, description="Users, by id hash, on whom names and rules are checked, not made."
     )
     iterations: int = Field(25, ge=1)
-    restarts: int = Field(10, ge=1, description="The best of so many starts is kept.")
+    restarts: int = Field(50, ge=1, description="The best of so many starts is kept.")
     match_threshold: float = Field(
         0.3, gt=0, le=1, description="Jaccard overlap from which a segment keeps its id."
     )

@@ -14,6 +14,7 @@ from kinsight.segment.algorithms.numbers import Fit
 from kinsight.segment.algorithms.quality import seed_stability, silhouette
 from kinsight.segment.algorithms.space import Space, fit_space
 from kinsight.segment.algorithms.spherical import Floats, fit_centroids
+from kinsight.segment.algorithms.tastes import axes_for
 from kinsight.segment.sample import Sample
 
 # The limits are kept on the sample with this much room, because they are to hold on all users.
@@ -46,7 +47,7 @@ def fit_points(sample: Sample, config: SegmentConfig) -> tuple[Space, Floats]:
         The space, and unit rows [fitting users, d] in the order of the sample.
     """
     fitting = sample.blocks.rows(~sample.held_out)
-    space = fit_space(fitting, config.seed)
+    space = fit_space(fitting, config.seed, axes_for(config.segments.maximum))
     return space, space.points(fitting)
 
 

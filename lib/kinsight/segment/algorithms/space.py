@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
 from kinsight.segment.algorithms.spherical import Floats, unit_rows
-from kinsight.segment.algorithms.tastes import Tastes, fit_tastes
+from kinsight.segment.algorithms.tastes import MOST_AXES, Tastes, fit_tastes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,14 +61,15 @@ class Space:
         return unit_rows(np.hstack(centred))
 
 
-def fit_space(blocks: Blocks, seed: int) -> Space:
+def fit_space(blocks: Blocks, seed: int, axes: int = MOST_AXES) -> Space:
     """Find axes, centres and scales.
 
     Args:
         blocks: Fitting users.
         seed: Seed of the axes.
+        axes: Axes of the tastes.
     """
-    tastes = None if blocks.counts is None else fit_tastes(blocks.counts, seed)
+    tastes = None if blocks.counts is None else fit_tastes(blocks.counts, seed, axes)
     dense = _dense(blocks, tastes)
     centres = tuple(block.mean(axis=0) for block in dense)
     squares = (

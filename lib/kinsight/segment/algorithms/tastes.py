@@ -1,7 +1,19 @@
 """Tastes: what a user's bag of tokens says, in a few dimensions.
 
 Source: Deerwester et al., "Indexing by latent semantic analysis" (1990): a truncated singular
-value decomposition of tf-idf weighted counts.
+value decomposition of weighted bags. A token weighs its idf whether it was met once or often, in
+rows of length 1.
+
+Chosen on cuts of Complete Journey (January to March and January to June, each against the quarter
+that follows) and of Online Retail (to May, against the three months that follow); ten segments, 50
+starts, means of the three:
+
+    counts    axes   information with what is taken later,   agreement of   halves of
+                     given activity                          seeds          the users
+    log       64     .053, .033                              .74            .47
+    log       10     .054, .036                              .89            .63
+    presence  64     .063, .041                              .67            .46
+    presence   9     .068, .044                              .85            .59
 """
 
 from __future__ import annotations
@@ -13,7 +25,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix, diags
 from sklearn.utils.extmath import randomized_svd
 
-WIDTH = 64
+LEAST_AXES, MOST_AXES = 8, 64
 # Enough users to find 64 axes of some thousand tokens; more cost minutes and change nothing.
 FITTING_USERS = 50_000
 # 0 is padding and 1 unknown: neither says anything of a taste.
@@ -45,28 +57,37 @@ class Tastes:
         return np.asarray(_weighted(counts, self.idf) @ self.axes)
 
 
-def fit_tastes(counts: csr_matrix, seed: int) -> Tastes:
+def axes_for(segments: int) -> int:
+    """How many axes so many segments need: k centroids and their mean span k - 1 dimensions.
+
+    More axes hold differences that no segment can follow, and make segments less stable.
+    """
+    return min(max(segments - 1, LEAST_AXES), MOST_AXES)
+
+
+def fit_tastes(counts: csr_matrix, seed: int, axes: int = MOST_AXES) -> Tastes:
     """Find the axes along which users differ most.
 
     Args:
         counts: Events of each fitting user with each token [n, tokens]; the first
             ``FITTING_USERS`` rows are used.
         seed: Seed of the randomised decomposition. Equal arguments give equal axes.
+        axes: How many, if the counts have as many.
     """
     counts = counts[:FITTING_USERS]
     having = np.bincount(counts.indices, minlength=counts.shape[1]).astype(np.float64)
     idf = np.where(having > 0, np.log((1 + counts.shape[0]) / (1 + having)), 0.0)
     idf[:FIRST_TOKEN] = 0.0
     idf = idf.astype(np.float32)
-    width = min(WIDTH, *counts.shape)
-    _, _, axes = randomized_svd(_weighted(counts, idf), width, random_state=seed)
-    return Tastes(idf, np.ascontiguousarray(axes.T, dtype=np.float32))
+    width = min(axes, *counts.shape)
+    _, _, found = randomized_svd(_weighted(counts, idf), width, random_state=seed)
+    return Tastes(idf, np.ascontiguousarray(found.T, dtype=np.float32))
 
 
 def _weighted(counts: csr_matrix, idf: npt.NDArray[np.float32]) -> csr_matrix:
-    """log(1 + count) x idf, rows of length 1: a user who comes twice as often tastes the same."""
-    weighted = counts.astype(np.float32)
-    weighted.data = np.log1p(weighted.data)
-    weighted = weighted @ diags(idf)
+    """Idf of each token that a user has, rows of length 1."""
+    present = csr_matrix(counts, dtype=np.float32, copy=True)
+    present.data = (present.data > 0).astype(np.float32)
+    weighted = present @ diags(idf)
     lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
     return csr_matrix(diags(1.0 / np.maximum(lengths, np.float32(1e-12))) @ weighted)

@@ -1,0 +1,285 @@
+"""Next item and next category: leave-one-out, the whole catalogue ranked.
+
+    python -m benchmarks.quality.next_item [--long]
+
+Each user's latest time (a basket, or one event) is the test, the one before it the validation part;
+encoders train on what is before both and stop early by held-out users of that. The catalogue is
+what the shop has; nothing else of the two last times is used. Items met before are ranked too,
+but for Amazon Beauty, where nobody takes an item twice and the published figures leave them out.
+
+HR at k: users with an item of that time among the first k. NDCG at k: over the distinct items of
+the time, the best order = 1. Unknown items count as missed. A category scores the sum of the
+chances of its items.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from benchmarks.quality import tables
+from benchmarks.quality.audiences import past_of
+from benchmarks.quality.history import Past, before
+from benchmarks.quality.recipes import Made, Recipe, make, recipes, try_to_make
+from benchmarks.quality.shops import BEAUTY, SHOPS, at_hand, beauty
+from kinsight.config import SequenceConfig
+from kinsight.encoders.batch import Batch
+from kinsight.encoders.event_input import UNKNOWN
+from kinsight.encoders.histories import Histories, cut_by_tokens
+from kinsight.objectives.ranking import SCORES_AT_MOST, split_latest
+
+AT = (10, 20)
+BEAUTY_LENGTH = 50
+BEAUTY_TRAINING = {"batch_tokens": 2_048, "learning_rate": 1e-3}
+PUBLISHED = (
+    ("popularity, published", ".0152", ".0068"),
+    ("GRU4Rec, published", ".0283", ".0137"),
+    ("SASRec, published", ".0605", ".0318"),
+    ("S3-Rec, published", ".0647", ".0327"),
+)
+"""HR and NDCG at 10 on Amazon Beauty, as the S3-Rec paper gives them."""
+
+Score = Callable[[Histories], Tensor]
+"""Histories of B users to scores, [B, items]; the higher the sooner."""
+Floats = npt.NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Exam:
+    """One data set, split.
+
+    Attributes:
+        name: As tables show it.
+        ids: Users with three times at least [n].
+        train: What is before the last two times.
+        validation: The same, and the items of the time that follows.
+        test: What is before the last time, and the items of it.
+        past: Whence vocabulary and categories come.
+        allows_repeats: Whether items met before are ranked.
+    """
+
+    name: str
+    ids: npt.NDArray[np.object_]
+    train: Histories
+    validation: tuple[Histories, Histories]
+    test: tuple[Histories, Histories]
+    past: Past
+    allows_repeats: bool
+
+    @property
+    def frequency(self) -> Tensor:
+        """Events of the training part with each item, [items], float64."""
+        items = len(self.past.tokens["item"].names)
+        counts = np.bincount(self.train.columns["item"], minlength=items).astype(np.float64)
+        counts[: UNKNOWN + 1] = 0.0
+        return torch.from_numpy(counts)
+
+
+def split(name: str, past: Past, allows_repeats: bool) -> Exam:
+    """Part the two latest times of each user from the rest; users with fewer than three are out."""
+    whole = past.histories
+    times = np.add.reduceat(_begins(whole).astype(np.int64), whole.start)
+    users = np.flatnonzero(times >= 3)
+    test = split_latest(whole.take(users))
+    validation = split_latest(test[0])
+    return Exam(name, past.ids[users], validation[0], validation, test, past, allows_repeats)
+
+
+def _begins(histories: Histories) -> npt.NDArray[np.bool_]:
+    """True where a user's distinct time begins [events]."""
+    seconds = histories.columns["seconds"]
+    begins = np.ones(len(seconds), dtype=bool)
+    begins[1:] = seconds[1:] != seconds[:-1]
+    begins[histories.start] = True
+    return begins
+
+
+def exam(name: str) -> Exam:
+    """The data set of a name, split."""
+    if name == BEAUTY:
+        events, _ = beauty()
+        settings = SequenceConfig(
+            max_length=BEAUTY_LENGTH + 2, minimum_token_users=1, lookback_days=36_500
+        )
+        after_all = events["event_time"].max() + np.timedelta64(1, "D")
+        return split(name, before(events, after_all, settings), allows_repeats=False)
+    shop = SHOPS[name]()
+    return split(name, past_of(shop, shop.end), allows_repeats=True)
+
+
+def floors(of: Exam) -> dict[str, Score]:
+    """Popularity, and the items met last."""
+    frequency = of.frequency.clamp(min=0.5).log().float()
+
+    def popularity(histories: Histories) -> Tensor:
+        return frequency.expand(len(histories), -1).clone()
+
+    def recent(histories: Histories) -> Tensor:
+        # Popularity, far below, parts those that the user never met.
+        scores = popularity(histories) - frequency.max()
+        items = torch.from_numpy(histories.padded("item").astype("int64"))
+        for place in range(items.shape[1]):
+            scores.scatter_(1, items[:, place : place + 1], 1.0 + place)
+        return scores
+
+    return {"popularity": popularity, "items met last": recent}
+
+
+def score_of(made: Made) -> Score | None:
+    """How a recipe ranks items; None where its objectives say nothing of items.
+
+    Encoders that do not learn rank by the product of user and item vector.
+    """
+    encoder = made.encoder
+    ranking = [one for one in made.objectives.values() if hasattr(one, "scores")]
+    if ranking:
+        return lambda histories: ranking[0].scores(encoder, Batch.of(histories))
+    if made.recipe.objectives or encoder.dimension != encoder.item_vectors().shape[1]:
+        return None
+    items = torch.nn.functional.normalize(encoder.item_vectors(), dim=1)
+
+    def products(histories: Histories) -> Tensor:
+        return encoder.read(encoder.encode(Batch.of(histories)))[:, 0] @ items.T
+
+    return products
+
+
+def examine(of: Exam, score: Score, part: tuple[Histories, Histories]) -> dict[str, Floats]:
+    """Measures of each user: ``HR@k`` and ``NDCG@k`` of items and ``category HR@k`` [n]."""
+    past, following = part
+    category = torch.from_numpy(of.past.category_of)
+    categories = int(category.max()) + 1
+    found: dict[str, Floats] = {}
+    order = np.argsort(past.length, kind="stable").astype(np.int64)
+    most = max(1, SCORES_AT_MOST // len(category))
+    with torch.inference_mode():
+        for batch in cut_by_tokens(past.length[order], 4_096):
+            for begin in range(batch.start, batch.stop, most):
+                users = order[begin : min(begin + most, batch.stop)]
+                seen = past.take(users)
+                scores = score(seen).float()
+                scores[:, : UNKNOWN + 1] = -torch.inf
+                if not of.allows_repeats:
+                    met = torch.from_numpy(seen.padded("item").astype("int64"))
+                    scores.scatter_(1, met, -torch.inf)
+                truth = following.take(users).padded("item").astype("int64")
+                rows = _measures(scores, truth, "")
+                if categories > UNKNOWN + 1:
+                    rows |= _of_categories(scores, truth, category, categories)
+                for name, values in rows.items():
+                    found.setdefault(name, np.zeros(len(past)))[users] = values
+    return found
+
+
+def _of_categories(
+    scores: Tensor, truth: npt.NDArray[np.int64], category: Tensor, categories: int
+) -> dict[str, Floats]:
+    chances = scores.softmax(dim=1)
+    summed = torch.zeros(len(scores), categories).index_add_(1, category, chances)
+    summed[:, : UNKNOWN + 1] = -torch.inf
+    of_truth = np.where(truth > UNKNOWN, category.numpy()[truth], 0)
+    return _measures(summed, of_truth, "category ")
+
+
+def _measures(scores: Tensor, truth: npt.NDArray[np.int64], what: str) -> dict[str, Floats]:
+    """HR and NDCG of each user; users without a known truth have 0.
+
+    Args:
+        scores: [B, things].
+        truth: Things of the next time, 0 and 1 for none and unknown [B, T].
+        what: Put before the names.
+    """
+    best = scores.topk(min(max(AT), scores.shape[1]), dim=1).indices.numpy()
+    known = [np.unique(row[row > UNKNOWN]) for row in truth]
+    hit = np.stack([np.isin(b, k) for b, k in zip(best, known, strict=True)])
+    gain = 1.0 / np.log2(np.arange(hit.shape[1]) + 2.0)
+    found = {}
+    for k in AT:
+        ideal = np.array([gain[: min(len(one), k)].sum() for one in known])
+        found[f"{what}HR@{k}"] = hit[:, :k].any(axis=1).astype(np.float64)
+        found[f"{what}NDCG@{k}"] = (hit[:, :k] * gain[:k]).sum(axis=1) / np.maximum(ideal, gain[0])
+    return found
+
+
+def train(of: Exam, recipe: Recipe, seed: int, training: Mapping[str, object]) -> Made:
+    """A recipe on the training part."""
+    vocabulary = dataclasses.replace(of.past.vocabulary(), item_frequency=of.frequency)
+    more = {**(BEAUTY_TRAINING if of.name == BEAUTY else {}), **training}
+    return make(recipe, of.ids, of.train, vocabulary, seed, more)
+
+
+def all_scores(
+    of: Exam, wanted: Sequence[Recipe], seed: int, epochs: int
+) -> tuple[dict[str, tuple[Score, float]], list[str]]:
+    """Every row with the seconds that making it took, and what was refused."""
+    rows: dict[str, tuple[Score, float]] = {n: (s, 0.0) for n, s in floors(of).items()}
+    refused: list[str] = []
+    for recipe in wanted:
+        made = try_to_make(
+            functools.partial(train, of, recipe, seed, {"epochs": epochs}), recipe, refused
+        )
+        if made is None:
+            continue
+        score = score_of(made)
+        if score is not None:
+            rows[recipe.name] = (score, made.seconds)
+    return rows, refused
+
+
+def main() -> None:
+    """Parse arguments, measure, save."""
+    o = tables.options(__doc__, "next_item").parse_args()
+    kind = "long" if o.long else "short"
+    short = ["alibaba2014", "taobao2017"]
+    for name in o.data or at_hand([*SHOPS, BEAUTY] if o.long else short):
+        of = exam(name)
+        report(of, recipes(o.long, o.only), o.seed, o.epochs or (60 if o.long else 3), kind)
+
+
+def report(of: Exam, wanted: Sequence[Recipe], seed: int, epochs: int, kind: str) -> None:
+    """One data set's table."""
+    rows, refused = all_scores(of, wanted, seed, epochs)
+    cells, kept = [], {}
+    popular = {}
+    for name, (score, seconds) in rows.items():
+        begun = time.perf_counter()
+        validation = examine(of, score, of.validation)
+        test = examine(of, score, of.test)
+        spent = seconds + time.perf_counter() - begun
+        popular = popular or test
+        kept[name] = {m: float(v.mean()) for m, v in test.items()}
+        beside = tables.paired(test["HR@10"][:, None], popular["HR@10"][:, None])
+        cells.append(
+            [name, f"{validation['HR@10'].mean():.4f}", *(f"{v:.4f}" for v in kept[name].values()),
+             "" if name == "popularity" else str(beside), f"{spent:.0f}"]
+        )  # fmt: skip
+        print(*cells[-1], flush=True)
+    measures = list(next(iter(kept.values())))
+    if of.name == BEAUTY:
+        blank = [""] * (len(measures) - 4)
+        for name, hits, gain in PUBLISHED:
+            cells.append([name, "", hits, gain, "", "", *blank, "", ""])
+    users = len(of.ids)
+    error = math.sqrt(0.25 / users)
+    tables.keep(
+        f"next_item_{of.name}_{kind}",
+        f"Next item: {of.name} ({kind} form)",
+        f"{users:,} users, {len(of.frequency) - UNKNOWN - 1:,} items; at most {epochs} epochs, "
+        "stopped by held-out users of the training part; the validation column chose nothing else, "
+        f"the test was read once. A rate has a standard error of at most {error:.3f}. Difference: "
+        "HR@10 paired by user with popularity, 95 % interval.",
+        ["ranked by", "validation HR@10", *measures, "beside popularity", "s"],
+        cells, {"test": kept}, [f"Refused: {told}" for told in refused],
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

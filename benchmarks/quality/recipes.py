@@ -1,0 +1,206 @@
+"""Encoders and objectives that are judged, by their registered names, and their training.
+
+A recipe is one encoder with its objectives. All that is registered takes part: every encoder that
+learns with ``next_item``, and the default encoder with every other objective; so a new encoder or
+objective stands in the long tables without a line here. ``OPTIONS`` is the one table of settings
+that differ from the product's defaults, ``SHORT`` says which recipes the short form has.
+
+Nothing is chosen on what is measured: early stopping looks at ``train.holdout_share`` of the users,
+by the hash of their id, and at their histories before the cut.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from benchmarks.quality.history import Past
+from benchmarks.shapes import write_parts
+from kinsight.config import TrainConfig
+from kinsight.embed.inference import encode_histories
+from kinsight.encoders.base import Encoder
+from kinsight.encoders.histories import COLUMNS, Histories
+from kinsight.encoders.registry import ENCODERS
+from kinsight.errors import KinsightError
+from kinsight.objectives.base import TrainingSet
+from kinsight.objectives.registry import OBJECTIVES, check_choices
+from kinsight.progress import Progress
+from kinsight.train.loader import SequenceLoader
+from kinsight.train.loop import Fit, WeightedObjectives
+from kinsight.train.training import Vocabulary, learn_here, train_encoder
+
+FLOORS = ("random", "content_mean")
+DEFAULT_ENCODER = TrainConfig().encoder.name
+DEFAULT_OBJECTIVE = TrainConfig().objective[0].name
+
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    # Few users: fewer fields are safer, see docs/models.md.
+    "transformer": {"fields": ["item", "category"]},
+    "gru": {"fields": ["item", "category"]},
+}
+"""Options of an encoder or objective that differ from its defaults, by registered name."""
+
+TRAINING: Mapping[str, Any] = {"learning_rate": 0.005, "minimum_users": 20}
+"""Settings of training that differ from the defaults: data of hundreds to thousands of users."""
+
+SHORT = (*FLOORS, f"{DEFAULT_ENCODER} + {DEFAULT_OBJECTIVE}")
+"""Recipes of the short form."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One encoder with its objectives.
+
+    Attributes:
+        encoder: Registered name.
+        objectives: Registered names; none for encoders that do not learn.
+    """
+
+    encoder: str
+    objectives: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As tables show it."""
+        return " + ".join((self.encoder, *self.objectives))
+
+    @property
+    def is_floor(self) -> bool:
+        """Whether a trained encoder must beat it."""
+        return self.encoder in FLOORS
+
+    def config(self, seed: int, training: Mapping[str, Any]) -> TrainConfig:
+        """The configuration of stage `train`."""
+        return TrainConfig.model_validate(
+            {
+                "encoder": {"name": self.encoder, **OPTIONS.get(self.encoder, {})},
+                "objective": [{"name": o, **OPTIONS.get(o, {})} for o in self.objectives],
+                "seed": seed,
+                "threads": 1,
+                **TRAINING,
+                **training,
+            }
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """A recipe carried out.
+
+    Attributes:
+        recipe: The recipe.
+        encoder: The encoder, trained or fitted where it learns.
+        objectives: The objectives by name, trained beside it.
+        measures: What training measured on held-out users.
+        seconds: Wall time of training or fitting.
+    """
+
+    recipe: Recipe
+    encoder: Encoder
+    objectives: Mapping[str, Any]
+    measures: Mapping[str, float]
+    seconds: float
+
+    def vectors(self, histories: Histories) -> npt.NDArray[np.float32]:
+        """The main vector of each user [n, d]."""
+        order = np.argsort(histories.length, kind="stable").astype(np.int64)
+        read = encode_histories(self.encoder, histories, order, tokens=4_096)
+        return np.ascontiguousarray(read[:, 0].numpy())
+
+
+def recipes(is_long: bool, only: Sequence[str] = ()) -> list[Recipe]:
+    """The recipes of a table: floors first, then by name.
+
+    Args:
+        is_long: All recipes instead of SHORT.
+        only: Names of those wanted, floors aside; all by default.
+    """
+    trained = sorted(name for name, kind in ENCODERS.items() if kind.learns)
+    found = [Recipe(name) for name in FLOORS if name in ENCODERS]
+    found += [
+        Recipe(name)
+        for name, kind in sorted(ENCODERS.items())
+        if not kind.learns and name not in FLOORS
+    ]
+    found += [Recipe(name, (DEFAULT_OBJECTIVE,)) for name in trained]
+    found += [
+        Recipe(DEFAULT_ENCODER, (name,)) for name in sorted(OBJECTIVES) if name != DEFAULT_OBJECTIVE
+    ]
+    if only:
+        return [r for r in found if r.is_floor or r.name in only]
+    return [r for r in found if is_long or r.name in SHORT]
+
+
+def make(
+    recipe: Recipe,
+    ids: npt.NDArray[np.object_],
+    histories: Histories,
+    vocabulary: Vocabulary,
+    seed: int,
+    training: Mapping[str, Any],
+) -> Made:
+    """Train or fit an encoder with the product's own loader, loop and objectives.
+
+    Args:
+        recipe: What to make.
+        ids: Ids of the users [n].
+        histories: All that training may see of them [n].
+        vocabulary: What they are written in.
+        seed: Of the first weights and all draws.
+        training: Settings of stage `train` that differ from TRAINING.
+
+    Raises:
+        RefusedError: If there is nothing to learn for an objective.
+    """
+    config = recipe.config(seed, training)
+    if recipe.objectives:
+        check_choices(config)
+    objectives: dict[str, Any] = {}
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="kinsight-quality-") as folder:
+        paths = write_parts(_table(ids, histories), Path(folder) / "sequences", 1)
+        loader = SequenceLoader.of([path.as_uri() for path in paths], config)
+        survey = loader.survey()
+        progress = Progress(quiet=True)
+        here = learn_here(config, loader, survey, progress)
+
+        def learn(encoder: Encoder, made: WeightedObjectives, data: TrainingSet) -> Fit:
+            objectives.update(zip(recipe.objectives, (one for _, one in made), strict=True))
+            return here(encoder, made, data)
+
+        trained = train_encoder(config, vocabulary, loader, survey, progress, learn)
+    seconds = time.perf_counter() - begun
+    return Made(recipe, trained.encoder.eval(), objectives, trained.measures, seconds)
+
+
+def try_to_make(make_one: Callable[[], Made], recipe: Recipe, refused: list[str]) -> Made | None:
+    """What a recipe makes; None where the data cannot serve it, which is added to ``refused``."""
+    try:
+        return make_one()
+    except KinsightError as error:
+        told = f"{recipe.name}: {str(error).splitlines()[0]}"
+        refused += [told] if told not in refused else []
+        return None
+
+
+def make_before(past: Past, recipe: Recipe, seed: int, training: Mapping[str, Any]) -> Made:
+    """Train or fit an encoder on all that happened before an instant."""
+    return make(recipe, past.ids, past.histories, past.vocabulary(), seed, training)
+
+
+def _table(ids: npt.NDArray[np.object_], histories: Histories) -> pa.Table:
+    """Rows of table sequences, as the loader reads them."""
+    offsets = np.concatenate([histories.start, [histories.events]]).astype(np.int32)
+    lists = {
+        name: pa.ListArray.from_arrays(pa.array(offsets), pa.array(histories.columns[name]))
+        for name in COLUMNS
+    }
+    return pa.table({"user_id": pa.array(ids, pa.string()), "length": histories.length, **lists})

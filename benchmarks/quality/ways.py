@@ -1,0 +1,223 @@
+"""Ways to rank users by their likeness to seeds: the product's scorers, and the floors beside them.
+
+Two protocols, those of the reference table (design of audiences):
+
+- *lookalike*: half of the positives are seeds; everybody else is the pool, cut in two halves, each
+  scored by models that had the other half as background (``kinsight`` ``cross_fit``);
+- *cross-validation*: seeds and background are the labelled users of four folds, the fifth is
+  scored.
+
+Settings, such as penalties, are chosen by each scorer inside its training part.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from benchmarks.quality.recipes import FLOORS
+from kinsight.config import ExpandConfig
+from kinsight.expand.choice import affordable, choose_by_hidden_seeds
+from kinsight.expand.evaluation import evaluate
+from kinsight.expand.measures import BoolArray, FloatArray, auc
+from kinsight.expand.scorers.bag_logistic import BagLogistic
+from kinsight.expand.scorers.base import CrossFit, Scorer, cross_fit
+from kinsight.expand.scorers.blend import blend, mean_score
+from kinsight.expand.scorers.logistic import Logistic
+from kinsight.expand.scorers.registry import AUTO, SCORERS
+from kinsight.expand.scorers.users import Users
+from kinsight.hashing import hash_fractions
+
+HALVES = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Crowd:
+    """The users of one audience, in several views of the same rows.
+
+    Attributes:
+        users: Bags of all fields, and the vectors of the default recipe [n].
+        items: Bags of items alone [n].
+        features: Plain numbers of table user_features [n, features]; NaN where unknown.
+        vectors: By recipe, the users with its vectors and no bags [n].
+        scores: By name, ready scores that need no seeds [n].
+    """
+
+    users: Users
+    items: Users
+    features: FloatArray
+    vectors: dict[str, Users]
+    scores: dict[str, FloatArray]
+
+    def rows(self, selected: BoolArray) -> Crowd:
+        """Some of the users."""
+        return Crowd(
+            self.users.rows(selected),
+            self.items.rows(selected),
+            self.features[selected],
+            {name: users.rows(selected) for name, users in self.vectors.items()},
+            {name: scores[selected] for name, scores in self.scores.items()},
+        )
+
+    def in_halves(self, salt: str) -> Crowd:
+        """The same with two parts for cross-fitting instead of the product's."""
+        part = (hash_fractions(self.users.ids, salt) * HALVES).astype(np.int64)
+        return dataclasses.replace(
+            self,
+            users=dataclasses.replace(self.users, part=part),
+            items=dataclasses.replace(self.items, part=part),
+            vectors={n: dataclasses.replace(u, part=part) for n, u in self.vectors.items()},
+        )
+
+
+Rank = Callable[[Crowd, BoolArray, BoolArray, BoolArray], FloatArray]
+"""Crowd, seeds, background and whom to score [n] to scores of all [n]. Those to be scored are the
+background itself (lookalike), or users outside it (cross-validation)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """One row of a table.
+
+    Attributes:
+        name: As the table shows it.
+        kind: floor, encoder, scorer, fusion or auto.
+        rank: The ranking.
+    """
+
+    name: str
+    kind: str
+    rank: Rank
+
+
+SO_FAR = "share of it so far"
+"""Name of the ready score that is a floor: the share of the user's events with the target."""
+
+
+def ways(vectors: Sequence[str], scores: Sequence[str], with_auto: bool = True) -> list[Way]:
+    """All rows: floors, one logistic a recipe, ready scores, every registered scorer, ``auto``.
+
+    Args:
+        vectors: Names of the recipes whose vectors the crowds have.
+        scores: Names of the ready scores that they have.
+        with_auto: Whether ``auto`` takes part; it costs as much as all others together.
+    """
+    found = [
+        Way("activity", "floor", _activity),
+        Way("bag of items", "floor", _items),
+        Way("boosted trees on user features", "floor", _boosted),
+    ]
+    if SO_FAR in scores:
+        found.append(Way(SO_FAR, "floor", _ready(SO_FAR)))
+    found += [
+        Way(f"{name}, logistic", "floor" if name in FLOORS else "encoder", _on_vectors(name))
+        for name in vectors
+    ]
+    found += [Way(name, "scorer", _scorers(name)) for name in SCORERS]
+    for name in scores:
+        if name != SO_FAR:
+            found.append(Way(name, "encoder", _ready(name)))
+            found.append(Way(f"{name}, beside bag_logistic", "fusion", _with_bags(name)))
+    return [*found, Way(AUTO, AUTO, _auto)] if with_auto else found
+
+
+def _scored(
+    users: Users, names: Sequence[str], seeds: BoolArray, background: BoolArray, asked: BoolArray
+) -> FloatArray:
+    """Mean score of registered scorers, by the protocol that the masks say."""
+    return mean_score([_one(users, SCORERS[name], seeds, background, asked) for name in names])
+
+
+def _one(
+    users: Users, scorer: Scorer, seeds: BoolArray, background: BoolArray, asked: BoolArray
+) -> FloatArray:
+    if (asked & background).any():
+        return cross_fit(scorer, users, seeds, background).score(users)
+    settings = scorer.tune(users, seeds, background)
+    return scorer.fit(users, seeds, background, asked, settings).score(users)
+
+
+def _activity(
+    crowd: Crowd, seeds: BoolArray, background: BoolArray, asked: BoolArray
+) -> FloatArray:
+    """Number of events; fewer first where the seeds have fewer than the background."""
+    del asked
+    known = seeds | background
+    more = auc(crowd.users.activity[known], seeds[known]) >= 0.5
+    return crowd.users.activity if more else -crowd.users.activity
+
+
+def _items(crowd: Crowd, seeds: BoolArray, background: BoolArray, asked: BoolArray) -> FloatArray:
+    return _one(crowd.items, BagLogistic(), seeds, background, asked)
+
+
+def _on_vectors(name: str) -> Rank:
+    def rank(crowd: Crowd, seeds: BoolArray, background: BoolArray, asked: BoolArray) -> FloatArray:
+        return _one(crowd.vectors[name], Logistic(), seeds, background, asked)
+
+    return rank
+
+
+def _ready(name: str) -> Rank:
+    return lambda crowd, *_: crowd.scores[name]
+
+
+def _scorers(name: str) -> Rank:
+    def rank(crowd: Crowd, seeds: BoolArray, background: BoolArray, asked: BoolArray) -> FloatArray:
+        return _scored(crowd.users, [name], seeds, background, asked)
+
+    return rank
+
+
+def _with_bags(name: str) -> Rank:
+    def rank(crowd: Crowd, seeds: BoolArray, background: BoolArray, asked: BoolArray) -> FloatArray:
+        bags = _scored(crowd.users, ["bag_logistic"], seeds, background, asked)
+        return _ranks(bags) + _ranks(crowd.scores[name])
+
+    return rank
+
+
+def _ranks(scores: FloatArray) -> FloatArray:
+    """The share of users with a lower score; ties share the middle."""
+    ordered = np.sort(scores)
+    low = np.searchsorted(ordered, scores, side="left")
+    high = np.searchsorted(ordered, scores, side="right")
+    return np.asarray((low + high) / (2.0 * len(scores)))
+
+
+def _boosted(crowd: Crowd, seeds: BoolArray, background: BoolArray, asked: BoolArray) -> FloatArray:
+    """Trees as they come, on what a table of users holds."""
+
+    def fit(training: BoolArray) -> FloatArray:
+        model = HistGradientBoostingClassifier(
+            max_iter=100, max_leaf_nodes=8, learning_rate=0.05, random_state=0
+        )
+        model.fit(crowd.features[training], seeds[training])
+        return np.asarray(model.predict_proba(crowd.features)[:, 1])
+
+    if not (asked & background).any():
+        return fit(seeds | background)
+    part, scores = crowd.users.part, np.zeros(len(seeds))
+    for own in range(HALVES):
+        found = fit(seeds | (background & (part != own)))
+        scores[part == own] = found[part == own]
+    return scores
+
+
+def _auto(crowd: Crowd, seeds: BoolArray, background: BoolArray, asked: BoolArray) -> FloatArray:
+    """What ``fit_expansion`` does: try what the budget allows, choose on hidden seeds, blend."""
+    config, users = ExpandConfig(), crowd.users
+    known = seeds | background
+    trying = users.rows(known)
+    scorers, _ = affordable(list(SCORERS.values()), trying, config.folds, config.budget_seconds)
+    trials, _ = evaluate(
+        scorers, trying, seeds[known], background[known], int(background.sum()), config.folds
+    )
+    names = choose_by_hidden_seeds(trials).names
+    if (asked & background).any():
+        fitted: list[CrossFit] = [cross_fit(SCORERS[n], users, seeds, background) for n in names]
+        return blend(fitted).score(users)
+    return _scored(users, names, seeds, background, asked)

@@ -1,0 +1,257 @@
+"""Every measurement of benchmarks/quality, on a small planted shop."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from benchmarks.quality import (
+    information,
+    lookalike,
+    next_item,
+    recipes,
+    segments,
+    stability,
+    tables,
+    thin,
+)
+from benchmarks.quality.audiences import Audience, behavioural, past_of
+from benchmarks.quality.history import before
+from benchmarks.quality.shops import Shop
+from benchmarks.quality.tokens import price_edges
+from benchmarks.quality.ways import ways
+
+from kinsight.config import SegmentConfig, SequenceConfig
+from kinsight.encoders.registry import ENCODERS
+from kinsight.expand.scorers.registry import SCORERS
+from kinsight.objectives.registry import OBJECTIVES
+
+START = pd.Timestamp("2024-01-01", tz="UTC")
+CUT = START + pd.Timedelta(days=30)
+USERS = 120
+TASTES = 3
+ITEMS = 10
+"""Of each taste."""
+
+
+def planted_shop() -> Shop:
+    """Users who take nine in ten of their items from their own taste's, before and after the cut.
+
+    Item 0 of taste t is the target t; everybody has as many events as anybody else, on average.
+    """
+    draws = np.random.default_rng(5)
+    rows = []
+    for user in range(USERS):
+        taste = user % TASTES
+        for day in sorted(draws.choice(45, draws.integers(8, 16), replace=False).tolist()):
+            for _ in range(2):
+                own = draws.random() < 0.9
+                of = taste if own else int(draws.integers(TASTES))
+                item = int(draws.integers(ITEMS))
+                rows.append((f"u{user:03d}", of, item, day, draws.random() < 0.5))
+    events = pd.DataFrame(rows, columns=["user_id", "of", "item", "day", "bought"])
+    place = (events["of"] * ITEMS + events["item"]).astype(str)
+    category = "root > c" + events["of"].astype(str) + (events["item"] // 2).astype(str)
+    shop_events = pd.DataFrame(
+        {
+            "user_id": events["user_id"],
+            "item_id": "i" + place,
+            "event_type": np.where(events["bought"], "purchase", "click"),
+            "event_time": START + pd.to_timedelta(events["day"], unit="D"),
+            "category": category.astype(object),
+            "brand": pd.Series([None] * len(events), dtype=object),
+            "price": 1.0 + events["item"],
+            "quantity": 1.0,
+            "session": events["day"].astype(str),
+            "target": category.astype(object),
+        }
+    )
+    middle = START + pd.Timedelta(days=20)
+    return Shop("planted", shop_events, CUT, START + pd.Timedelta(days=45), middle, None)
+
+
+@pytest.fixture(scope="module")
+def shop() -> Shop:
+    return planted_shop()
+
+
+@pytest.fixture(scope="module")
+def audiences(shop: Shop) -> list[Audience]:
+    """Who belongs to taste 0, a target visible, and the same target removed."""
+    past = past_of(shop, CUT)
+    own = past.ids[np.array([int(name[1:]) % TASTES == 0 for name in past.ids])]
+    taste = Audience("taste 0", "tastes", past, past, past.ids, own)
+    found = [behavioural(shop, CUT, shop.end, 1, removed)[0] for removed in (False, True)]
+    return [taste, *found]
+
+
+WANTED = [
+    recipes.Recipe("random"),
+    recipes.Recipe("content_mean"),
+    recipes.Recipe("transformer", ("next_item",)),
+]
+
+
+def test_everything_registered_is_in_the_long_tables():
+    found = recipes.recipes(is_long=True)
+    assert {recipe.encoder for recipe in found} == set(ENCODERS)
+    assert {name for recipe in found for name in recipe.objectives} == set(OBJECTIVES)
+    assert {recipe.name for recipe in recipes.recipes(is_long=False)} == set(recipes.SHORT)
+    assert set(SCORERS) <= {way.name for way in ways([], [])}
+    [only] = [r for r in recipes.recipes(False, ["gru + next_item"]) if not r.is_floor]
+    assert only.encoder == "gru"
+
+
+def test_a_past_holds_nothing_of_the_future(shop: Shop):
+    whole = before(shop.events, CUT, SequenceConfig())
+    cut = before(shop.events[shop.events["event_time"] < CUT], CUT, SequenceConfig())
+    assert whole.rows.equals(cut.rows)
+    assert whole.tokens["item"].names.tolist() == cut.tokens["item"].names.tolist()
+    assert whole.histories.columns["seconds"].max() < CUT.timestamp()
+
+
+def test_tokens_come_by_users_then_by_name(shop: Shop):
+    past = past_of(shop, CUT)
+    seen = shop.events[shop.events["event_time"] < CUT]
+    users = seen.groupby("item_id")["user_id"].nunique().reset_index(name="users")
+    users = users.sort_values(["users", "item_id"], ascending=[False, True])
+    assert past.tokens["item"].names[2:].tolist() == users["item_id"].tolist()
+    assert past.tokens["item"].users[2:].tolist() == users["users"].tolist()
+    bag = past.counts("item").toarray()
+    one = seen[seen["user_id"] == past.ids[0]]["item_id"].value_counts()
+    assert {past.tokens["item"].names[i]: int(n) for i, n in enumerate(bag[0]) if n} == dict(one)
+
+
+def test_price_edges_are_quantiles_of_the_events():
+    edges = price_edges(np.array([1.0, 1.0, 1.0, 2.0, 3.0, np.nan, 0.0]), 5)
+    assert edges == (1.0, 2.0)
+    assert price_edges(np.array([np.nan]), 5) is None
+
+
+def test_removed_targets_are_gone_and_nothing_else(shop: Shop):
+    past = past_of(shop, CUT)
+    target = "root > c00"
+    left = past.without(target)
+    items = past.items_of(target)
+    assert {past.tokens["item"].names[i] for i in items} == {"i0", "i1"}
+    assert left.counts("item")[:, items].nnz == 0
+    others = np.setdiff1d(np.arange(2, len(past.tokens["item"].names)), items)
+    kept = np.isin(past.ids, left.ids)
+    assert (left.counts("item")[:, others] != past.counts("item")[kept][:, others]).nnz == 0
+
+
+def test_lookalikes_find_the_planted_taste(audiences: list[Audience]):
+    cells = lookalike.measure(audiences, WANTED, 1, 7, 1)
+    name = "tastes: taste 0"
+    taste = {row: np.mean(by[name]) for row, by in cells.auc.items() if name in by}
+    assert taste["bag_logistic"] > 0.9
+    assert taste["content_mean, logistic"] > 0.9
+    assert taste["auto"] > 0.9
+    assert taste["activity"] < 0.7
+    assert {w.name for w in ways([r.name for r in WANTED], [])} <= set(cells.auc)
+    rows = lookalike.rows_of(cells, lookalike.families_of(cells))
+    assert len(rows) == len(cells.auc)
+    assert cells.auc["share of it so far"].keys() == {f"planted, visible: {audiences[1].name}"}
+
+
+def test_cross_validation_finds_the_planted_taste(audiences: list[Audience]):
+    score = lookalike.cross_validated
+    cells = lookalike.measure(audiences[:1], WANTED[:2], 1, 7, 1, score, with_auto=False)
+    assert cells.auc["bag_logistic"]["tastes: taste 0"][0] > 0.9
+    assert "auto" not in cells.auc
+
+
+def test_next_items_are_of_the_planted_taste(shop: Shop):
+    of = next_item.split("planted", past_of(shop, shop.end), allows_repeats=True)
+    rows, refused = next_item.all_scores(of, WANTED, 7, 2)
+    assert not refused
+    hits = {name: next_item.examine(of, score, of.test) for name, (score, _) in rows.items()}
+    assert {"HR@10", "NDCG@20", "category HR@10"} <= set(hits["popularity"])
+    assert hits["content_mean"]["HR@10"].mean() > hits["popularity"]["HR@10"].mean()
+    assert np.all(hits["popularity"]["HR@10"] <= hits["popularity"]["HR@20"])
+
+
+def test_validation_and_test_are_the_two_latest_times(shop: Shop):
+    of = next_item.split("planted", past_of(shop, shop.end), allows_repeats=True)
+    for before_it, at in (of.validation, of.test):
+        last = before_it.columns["seconds"][before_it.start + before_it.length - 1]
+        assert np.all(at.columns["seconds"][at.start] > last)
+    first_test = of.test[1].columns["seconds"][of.test[1].start]
+    last_seen = of.train.columns["seconds"][of.train.start + of.train.length - 1]
+    assert np.all(last_seen < first_test)
+
+
+def test_what_everybody_takes_once_is_not_ranked_again(shop: Shop):
+    of = next_item.split("planted", past_of(shop, shop.end), allows_repeats=False)
+    score = next_item.floors(of)["items met last"]
+    found = next_item.examine(of, score, of.test)["HR@10"]
+    again = next_item.split("planted", past_of(shop, shop.end), allows_repeats=True)
+    assert found.mean() < next_item.examine(again, score, again.test)["HR@10"].mean()
+
+
+def test_segments_of_tastes_tell_what_comes(shop: Shop):
+    cut = segments.cut_at(shop, CUT, shop.end)
+    config = SegmentConfig(maximum_share=0.5)
+    vectors = {"some": np.eye(8, dtype=np.float32)[np.arange(len(cut.past)) % 8]}
+    found = {
+        row: segments.measure(cut, group, range(2))
+        for row, group in segments.groupings(cut, vectors, config).items()
+    }
+    by_bags = np.mean(found["product, input: bags"].information)
+    assert by_bags > 2 * np.mean(found["deciles of activity"].information)
+    assert all(len(segments.cells_of(one)) == 3 for one in found.values())
+
+
+def test_information_of_shuffled_groups_is_none():
+    draws = np.random.default_rng(0)
+    labels = np.arange(2_000) % 5
+    later = draws.random((2_000, 30)) < 0.3
+    assert abs(information.beyond_chance(labels, later, 1)) < 0.001
+    told = labels[:, None] == np.arange(5)
+    assert information.mean_information(labels, told) == pytest.approx(1.0, abs=1e-6)
+    activity = labels.astype(np.float64)
+    assert information.given_activity(labels, told, activity, 1) == pytest.approx(0, abs=0.02)
+
+
+def test_thin_histories_are_measured_by_bucket(shop: Shop, audiences: list[Audience]):
+    found, _ = thin.lookalike_by_length(audiences[:1], WANTED[:2], 7, 1)
+    cells = thin.cells_of(found["bag_logistic"], thin.mean_and_number)
+    assert cells[:2] == ["", ""]
+    assert cells[2].endswith("(1)")
+    of = next_item.split("planted", past_of(shop, shop.end), allows_repeats=True)
+    hits, _ = thin.next_item_by_length(of, WANTED[:2], 7, 1)
+    assert sum(map(len, hits["popularity"].values())) == len(of.ids)
+
+
+def test_stability_is_measured_on_the_same_users(shop: Shop, audiences: list[Audience]):
+    two = stability.prepare(shop, WANTED[:2], 7, 1)
+    rows = stability.segment_rows(two, SegmentConfig(maximum_share=0.5))
+    assert all(-1 <= value <= 1 for parts in rows.values() for part in parts for value in part)
+    overlaps = stability.audience_rows(two, shop, audiences[1:2], ("bag_logistic",), 7)
+    assert overlaps["bag_logistic"][0] == [1.0]
+    assert 0 < overlaps["bag_logistic"][2][0] <= 1
+
+
+def test_a_difference_is_paired():
+    draws = np.random.default_rng(0)
+    hard = draws.normal(0, 1, (8, 3))
+    better = tables.paired(hard + 0.1 + draws.normal(0, 0.01, hard.shape), hard)
+    assert better.low > 0
+    assert str(better).startswith("**+0.1")
+    assert np.isnan(tables.paired(np.array([[0.3]]), np.array([[0.2]])).low)
+
+
+def test_tables_are_kept_as_json_and_markdown(tmp_path: Path):
+    for value in ("1", "2"):
+        tables.keep(
+            "one", "A title", "About it.", ["a"], [[value]], {"x": 1}, ["A note."], tmp_path
+        )
+    page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert page.count("## A title") == 1
+    assert "| 2 |" in page
+    kept = json.loads((tmp_path / "results" / "one.json").read_text(encoding="utf-8"))
+    assert kept["rows"] == [["2"]]
+    assert kept["x"] == 1
