@@ -98,7 +98,7 @@ def test_targets_are_all_later_events_sooner_or_later(causal: bool) -> None:
     draws = torch.Generator().manual_seed(1)
     met: set[tuple[int, int]] = set()
     for _ in range(100):
-        _, users, places = vectors_long_before(encoder, batch, draws)
+        _, users, places = vectors_long_before(encoder, encoder.item_vectors(), batch, draws)
         met |= set(zip(users.tolist(), places.tolist(), strict=True))
         later = later_places(batch, draws)
         before, after = torch.nonzero(later >= 0, as_tuple=True)

@@ -11,9 +11,9 @@ to the logits is the log share of each item, frozen too, so that z need not carr
 items: any of a strictly later time (``next_events``). The softmax: ``item_softmax``.
 
 Two trainings on the same users give vectors that can be compared, whatever their seeds, encoders of
-one width, and epochs. Left out: content from texts and pictures, which would be the same at every
-date. The basis comes from the users of the training, so vectors of two dates are comparable only as
-far as their bags are alike; stage `embed` keeps model versions apart in any case.
+one width, and epochs. At a later date the basis comes from other users and is turned onto that of
+the earlier model, so that vectors stay comparable as far as who meets what has stayed the same.
+Left out: content from texts and pictures, which would be the same at every date.
 """
 
 from __future__ import annotations
@@ -32,9 +32,8 @@ from kinsight.errors import RefusedError
 from kinsight.objectives.base import FittedObjective, Loss, Sample, TrainingSet
 from kinsight.objectives.content import content_basis
 from kinsight.objectives.item_softmax import ItemSoftmax, ItemSoftmaxOptions, require_next_items
-from kinsight.objectives.next_events import vectors_long_before
+from kinsight.objectives.next_events import best_over_interests, vectors_long_before
 from kinsight.objectives.ranking import next_item_measures
-from kinsight.objectives.vectors import user_vectors
 
 SMALLEST_SPREAD = 1e-4
 """A direction in which items spread less than this share of the widest is none."""
@@ -113,7 +112,7 @@ class AutoencodeFrozenBasis(FittedObjective):
 
     def forward(self, encoder: Encoder, batch: Batch, draws: torch.Generator) -> Loss:
         """The loss of an encoder on a batch; its targets are later events of known items."""
-        vectors, users, places = vectors_long_before(encoder, batch, draws)
+        vectors, users, places = vectors_long_before(encoder, self.basis, batch, draws)
         target = batch.item[users, places]
         chosen = self.softmax.choose(target, draws)
         vectors, target = vectors[chosen], target[chosen]
@@ -125,6 +124,8 @@ class AutoencodeFrozenBasis(FittedObjective):
         """Hits among ten for the latest time; see ``ranking``."""
 
         def score(batch: Batch) -> Tensor:
-            return self.softmax.scores(self.basis, user_vectors(encoder, batch))
+            return best_over_interests(
+                encoder, batch, lambda vectors: self.softmax.scores(self.basis, vectors)
+            )
 
         return next_item_measures(score, self.data.item_frequency, held_out, tokens)

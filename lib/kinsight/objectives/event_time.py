@@ -36,7 +36,7 @@ from kinsight.encoders.event_input import UNKNOWN
 from kinsight.encoders.histories import Histories
 from kinsight.errors import RefusedError
 from kinsight.objectives.base import Loss, Objective, TrainingSet
-from kinsight.objectives.next_events import vectors_before
+from kinsight.objectives.next_events import main_vectors_before
 
 TIME_UNIT = 60.0
 """Seconds below which gaps are hardly told apart."""
@@ -148,7 +148,7 @@ class EventTime(Objective):
 
         Both of the last are float32; a time without any known type is no target.
         """
-        vectors, users, places = vectors_before(encoder, batch, draws)
+        vectors, users, places = main_vectors_before(encoder, batch, draws)
         group = batch.group[users, places]
         # Each event of a time may stand as a target; the first row of each time is taken.
         time = users * batch.item.shape[1] + group

@@ -34,7 +34,7 @@ from kinsight.errors import RefusedError
 from kinsight.objectives.base import Loss, Objective, TrainingSet
 from kinsight.objectives.item_softmax import require_order
 from kinsight.objectives.labels import Task, classes_of, labels_of
-from kinsight.objectives.next_events import split_at_random_time, vectors_before
+from kinsight.objectives.next_events import main_vectors_before, split_at_random_time
 from kinsight.objectives.probing import head_quality, quality
 from kinsight.objectives.ranking import SCORES_AT_MOST
 from kinsight.objectives.vectors import user_vectors
@@ -144,7 +144,7 @@ class MultiTask(Objective):
 
     def forward(self, encoder: Encoder, batch: Batch, draws: torch.Generator) -> Loss:
         """The loss of an encoder on a batch; its targets are next events with any known label."""
-        vectors, users, places = vectors_before(encoder, batch, draws)
+        vectors, users, places = main_vectors_before(encoder, batch, draws)
         labels = {t: labels_of(t, batch, self.data)[users, places] for t in self.heads}
         known = torch.stack(list(labels.values())).amax(0) >= 0
         chosen = torch.nonzero(known)[:, 0]

@@ -28,7 +28,7 @@ from kinsight.encoders.event_input import known_tokens
 def vectors_before(
     encoder: Encoder, batch: Batch, draws: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """User vectors, and where in the batch the event stands that each is to predict.
+    """User vectors, and where in the batch the event stands whose item each is to predict.
 
     Args:
         encoder: The encoder.
@@ -38,51 +38,74 @@ def vectors_before(
     Returns:
         Vectors [N, d], rows [N] and places [N] of their targets.
     """
-    if encoder.reads_at_events:
-        place = next_places(batch)
-        users, events = torch.nonzero(place >= 0, as_tuple=True)
-        vectors = encoder.read_at_events(encoder.encode(batch))[users, events]
-        return vectors, users, place[users, events]
-    past, following = split_at_random_time(batch, draws)
-    users, events = torch.nonzero(following, as_tuple=True)
-    return _read_for(encoder, past, batch, users, events), users, events
+    vectors, users, places = _before(encoder, batch, draws)
+    return _nearest(vectors, batch.item[users, places], encoder.item_vectors()), users, places
+
+
+def main_vectors_before(
+    encoder: Encoder, batch: Batch, draws: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As ``vectors_before``, of several vectors the main one: what is to be predicted is no item.
+
+    Whichever is nearest to the target's item would tell of it.
+    """
+    vectors, users, places = _before(encoder, batch, draws)
+    return vectors[:, 0], users, places
 
 
 def vectors_long_before(
-    encoder: Encoder, batch: Batch, draws: torch.Generator
+    encoder: Encoder, items: Tensor, batch: Batch, draws: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As ``vectors_before``, but each is to predict any strictly later event, however late.
 
     A causal encoder's vector after each event is given one of them at random; another encoder's,
     of the history up to a random time, all of them.
-    """
-    if encoder.reads_at_events:
-        place = later_places(batch, draws)
-        users, events = torch.nonzero(place >= 0, as_tuple=True)
-        vectors = encoder.read_at_events(encoder.encode(batch))[users, events]
-        return vectors, users, place[users, events]
-    past, following = split_at_random_time(batch, draws)
-    later = batch.present & (torch.arange(batch.item.shape[1]) >= past.length[:, None])
-    users, events = torch.nonzero(later & following.any(1, keepdim=True), as_tuple=True)
-    return _read_for(encoder, past, batch, users, events), users, events
-
-
-def _read_for(encoder: Encoder, past: Batch, batch: Batch, users: Tensor, events: Tensor) -> Tensor:
-    """The vectors of pasts that are to predict some events of the whole histories, [N, d].
 
     Args:
         encoder: The encoder.
-        past: Beginnings of B histories.
-        batch: The whole histories.
-        users: Rows of the targets, [N].
-        events: Their places, [N].
+        items: What the vectors are to be near to, [items, d].
+        batch: B histories of L events.
+        draws: Source of random draws.
     """
-    vectors = encoder.read(encoder.encode(past))
-    if encoder.interests == 1:
-        return vectors[users, 0]
-    items = encoder.item_vectors()
-    target = items[known_tokens(batch.item[users, events], len(items))]
-    return nearest_interest(vectors[users], target)
+    if encoder.reads_at_events:
+        vectors, users, places = _at_events(encoder, batch, later_places(batch, draws))
+    else:
+        past, following = split_at_random_time(batch, draws)
+        later = batch.present & (torch.arange(batch.item.shape[1]) >= past.length[:, None])
+        users, places = torch.nonzero(later & following.any(1, keepdim=True), as_tuple=True)
+        vectors = encoder.read(encoder.encode(past))[users]
+    return _nearest(vectors, batch.item[users, places], items), users, places
+
+
+def _before(
+    encoder: Encoder, batch: Batch, draws: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """All vectors of each user before a target, [N, K, d], and where the targets stand."""
+    if encoder.reads_at_events:
+        return _at_events(encoder, batch, next_places(batch))
+    past, following = split_at_random_time(batch, draws)
+    users, places = torch.nonzero(following, as_tuple=True)
+    return encoder.read(encoder.encode(past))[users], users, places
+
+
+def _at_events(encoder: Encoder, batch: Batch, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The one vector after each event that has a target, [N, 1, d], and where the targets stand.
+
+    Args:
+        encoder: A causal encoder.
+        batch: B histories of L events.
+        place: Place of each event's target, [B, L]; -1 where it has none.
+    """
+    users, events = torch.nonzero(place >= 0, as_tuple=True)
+    vectors = encoder.read_at_events(encoder.encode(batch))[users, events]
+    return vectors[:, None], users, place[users, events]
+
+
+def _nearest(vectors: Tensor, target: Tensor, items: Tensor) -> Tensor:
+    """Of all vectors of a user, [N, K, d], the nearest to the item that is to come, [N, d]."""
+    if vectors.shape[1] == 1:
+        return vectors[:, 0]
+    return nearest_interest(vectors, items[known_tokens(target, len(items))])
 
 
 def nearest_interest(vectors: Tensor, target: Tensor) -> Tensor:
