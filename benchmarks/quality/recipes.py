@@ -112,7 +112,7 @@ class Made:
     def vectors(self, histories: Histories) -> npt.NDArray[np.float32]:
         """The main vector of each user [n, d]."""
         order = np.argsort(histories.length, kind="stable").astype(np.int64)
-        read = encode_histories(self.encoder, histories, order, tokens=4_096)
+        read, _ = encode_histories(self.encoder, histories, order, tokens=4_096)
         return np.ascontiguousarray(read[:, 0].numpy())
 
 
