@@ -33,7 +33,12 @@ from benchmarks.shapes import draw_vectors, lists, user_ids, write_parts
 from kinsight.config import SegmentConfig, SparkConfig
 from kinsight.hashing import hash_fractions
 from kinsight.segment.algorithms.space import Space
-from kinsight.segment.algorithms.spherical import Floats, unit_rows
+from kinsight.segment.algorithms.spherical import (
+    STARTING_ROWS,
+    STARTING_ROWS_A_CENTROID,
+    Floats,
+    unit_rows,
+)
 from kinsight.segment.blocks import Grouping
 from kinsight.segment.fitting import Clustering, fit_within
 from kinsight.segment.members import ASSIGNED, assign_users
@@ -151,8 +156,9 @@ def report_fits(fits: Fits, found: Comparison, noise: float, distance: str, core
         f"length {noise:g}; {fits.clusters} clusters, at most {ITERATIONS} iterations, {cores} "
         f"cores. Cost is 1 minus the mean cosine of all vectors to their centroid; the least of "
         f"all = 1: {costs}. The stage fits on at most {SegmentConfig().sample_users:,} users, from "
-        f"{SegmentConfig().restarts} starts, each on all of these, and polishes the best; FAISS as "
-        "it comes has one start on 256 points a centroid. MLlib compares by "
+        f"{SegmentConfig().restarts} starts, each on {STARTING_ROWS:,} of these (or "
+        f"{STARTING_ROWS_A_CENTROID} a centroid, if more), and goes on with the best on all; FAISS "
+        "as it comes has one start on 256 points a centroid. MLlib compares by "
         f"{distance} distance and finds its rows cached."
     )
     report(

@@ -17,7 +17,7 @@ from kinsight.segment.algorithms.numbers import (
 )
 from kinsight.segment.algorithms.spherical import Floats
 
-# Each number costs eleven fits: on 10,000 users two seconds or so, and more users move the
+# Each number costs eleven fits: on 10,000 users four seconds or so, and more users move the
 # silhouette and the stability by less than the next draw of users does.
 CHOOSING_USERS = 10_000
 # Numbers tried at most; a wider range is tried at even ratios.
