@@ -87,7 +87,7 @@ def test_the_auc_of_auto_owes_nothing_to_the_luck_of_the_choice() -> None:
         lucky.append(np.mean([p.of_seeds.mean() for p in trials.placements(fusion)]))
         honest.append(choose_by_hidden_seeds(trials).line.auc)
     error = np.std(honest) / np.sqrt(len(honest))
-    assert np.mean(lucky) > 0.53
+    assert np.mean(lucky) > 0.515
     assert np.mean(honest) == pytest.approx(0.5, abs=3 * error)
 
 

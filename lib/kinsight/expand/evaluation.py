@@ -107,12 +107,17 @@ class Line:
         room = share * self.pool - self.above
         return float(np.clip(room / (self.tied + 1.0), 0.0, 1.0).mean())
 
-    def surely_above(self, other: Line) -> bool:
-        """Whether this line's AUC is above another's of the same users, 95 % sure (one-sided)."""
+    def surely_above(self, other: Line, errors: float = Z_95_ONE_SIDED) -> bool:
+        """Whether this line's AUC is above another's of the same users, 95 % sure (one-sided).
+
+        Args:
+            other: The other line.
+            errors: Standard errors of the difference that are asked for.
+        """
         error = standard_error(
             self.of_seeds - other.of_seeds, self.of_background - other.of_background
         )
-        return self.auc - other.auc > Z_95_ONE_SIDED * error
+        return self.auc - other.auc > errors * error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,9 +23,10 @@ from kinsight.expand.measures import FloatArray
 from kinsight.expand.scorers.blend import Fusion
 
 RIDGE = 100.0
-"""Pull to equal weights: 100 did as well as 30 and 300 or better on Complete Journey and online
-retail with 100 to 300 seeds; a hundred seeds move the weights little, thousands as far as they
-should."""
+"""Pull to equal weights. Complete Journey, four audiences of 114 to 252 seeds, mean AUC on users
+kept aside: .689 with 30, .690 with 100, .689 with 300, and .689 with equal weights."""
+LEAST_SHARE = 0.02
+"""A scorer of less weight is left out: every user of the shop would be scored by it for nothing."""
 
 
 def stacked(trials: Trials, names: tuple[str, ...], folds: Iterable[int]) -> Fusion:
@@ -45,6 +46,7 @@ def stacked(trials: Trials, names: tuple[str, ...], folds: Iterable[int]) -> Fus
         hidden.append(np.column_stack([seeds for seeds, _ in parts]))
         others.append(np.column_stack([background for _, background in parts]))
     weights = np.maximum(_weights(np.vstack(hidden), np.mean(others, axis=0)), 0.0)
+    weights[weights < LEAST_SHARE * weights.sum()] = 0.0
     if not weights.any():
         return Fusion.equal(names)
     return Fusion(dict(zip(names, (weights / weights.sum()).tolist(), strict=True)))
