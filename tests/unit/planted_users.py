@@ -37,7 +37,7 @@ def planted_users(n: int, seed: int = 1) -> tuple[Users, Mask]:
         vectors=vectors.astype(np.float32),
         has_vector=np.ones(n, dtype=bool),
         features=features,
-        components=fit_basis(bags, 6).project(bags, n),
+        components=fit_basis(bags, 30).project(bags, n),
     )
     return users, taste
 

@@ -14,7 +14,7 @@ from scipy import sparse
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from kinsight.expand.measures import auc
-from kinsight.expand.scorers.bag_basis import fit_basis
+from kinsight.expand.scorers.bag_basis import basis_fields, fit_basis
 from kinsight.expand.scorers.base import Scorer, cross_fit, inner_folds
 from kinsight.expand.scorers.blend import Fusion, Ranks, blend
 from kinsight.expand.scorers.boosted import Boosted, trees_of
@@ -176,6 +176,13 @@ def test_a_basis_is_the_singular_vectors_of_the_bags() -> None:
     strength = np.linalg.svd(dense, compute_uv=False)[:5]
     np.testing.assert_allclose(np.linalg.norm(found, axis=0), strength, rtol=1e-4)
     assert (found == fit_basis(users.bags, 5).project(users.bags, 200)).all()
+
+
+def test_a_basis_is_of_the_deepest_category_and_the_crosses_where_there_are_any() -> None:
+    crosses = ["brand_in_category", "price_in_category"]
+    fields = ["item", "brand", "category_1", "category_2", "category_10", *crosses]
+    assert basis_fields(fields) == ["brand_in_category", "category_10", "price_in_category"]
+    assert basis_fields(["item", "brand"]) == ["brand", "item"]
 
 
 def test_a_basis_of_nothing_has_no_numbers() -> None:

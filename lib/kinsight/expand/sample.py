@@ -23,8 +23,8 @@ from kinsight.expand.readable import readable_features
 from kinsight.expand.reasons import REASON_USERS
 from kinsight.expand.roles import MATCHED, RANKED, STANDING
 from kinsight.expand.roster import Roster
-from kinsight.expand.scorers.bag_basis import BagBasis, fit_basis
-from kinsight.expand.scorers.boosted import Boosted
+from kinsight.expand.scorers.bag_basis import BagBasis, basis_fields, fit_basis
+from kinsight.expand.scorers.registry import OF_COMPONENTS
 from kinsight.expand.scorers.users import Reading, Users, decode
 
 BASIS_USERS = 10_000
@@ -94,14 +94,16 @@ def readable_columns() -> list[Column]:
 
 
 def collect_basis(roster: Roster, inputs: Inputs, admitted: Sequence[Admitted]) -> BagBasis | None:
-    """The basis of the bags, by a hash sample of all users; None where no audience tries trees."""
-    if not any(Boosted.name in audience.definition.tried for audience in admitted):
+    """The basis of the bags, by a hash sample of all users; None where no audience needs it."""
+    tried = {name for audience in admitted for name in audience.definition.tried}
+    if not tried & {*OF_COMPONENTS}:
         return None
     users = sum(roster.role_counts[admitted[0].name].values())
     drawn = roster.frame.where(F.col("order") < min(1.0, BASIS_USERS / users))
-    table = with_history(drawn, inputs, inputs.token_weights).toArrow()
+    weights = {f: inputs.token_weights[f] for f in basis_fields(inputs.token_weights)}
+    table = with_history(drawn, inputs, weights).toArrow()
     rows = table.sort_by("user_id").combine_chunks().to_batches()
-    reading = Reading(inputs.token_weights, inputs.dimension)
+    reading = Reading(weights, inputs.dimension)
     return fit_basis(decode(rows[0], reading).bags) if rows else None
 
 

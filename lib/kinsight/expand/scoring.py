@@ -44,10 +44,10 @@ def score_users(
         for e in expansions
     ]
     models = stack_parts([e.models for e in expansions])
-    basis = inputs.basis if any(part.trees for part in models) else None
+    basis = inputs.basis if any(part.reads_components for part in models) else None
     fields = {*(basis.directions if basis else ()), *(f for part in models for f in part.bags)}
     weights = {field: inputs.token_weights[field] for field in sorted(fields)}
-    columns = readable_columns() if any(part.trees for part in models) else []
+    columns = readable_columns() if any(part.reads_features for part in models) else []
     reading = Reading(weights, inputs.dimension, len(columns) if columns else None, basis)
     audiences = len(roster.names)
 

@@ -10,9 +10,20 @@ from kinsight.expand.scorers.knn import Knn
 from kinsight.expand.scorers.logistic import Logistic
 
 SCORERS: dict[str, Scorer] = {
-    scorer.name: scorer for scorer in (BagLogistic(), Boosted(), Centroid(), Knn(), Logistic())
+    scorer.name: scorer
+    for scorer in (
+        BagLogistic(),
+        Boosted(),
+        Centroid(),
+        Knn(),
+        Logistic(),
+        Logistic("svd_logistic", "components"),
+    )
 }
 """Every scorer; the first named wins where two are equally good on held-out seeds."""
+
+OF_COMPONENTS = ("boosted", "svd_logistic")
+"""Scorers that read components of the bags."""
 
 AUTO = "auto"
 """The choice among them, and among ways to rank by several, by hidden seeds."""
