@@ -39,7 +39,7 @@ from kinsight.expand.inputs import Inputs
 from kinsight.expand.lists import ListCounts, Lists
 from kinsight.expand.roles import MATCHED, RANKED, STANDING
 from kinsight.expand.roster import Roster, build_roster
-from kinsight.expand.sample import Admitted, collect_samples
+from kinsight.expand.sample import Admitted, collect_basis, collect_samples
 from kinsight.expand.scorers.registry import AUTO, SCORERS
 from kinsight.expand.scorers.users import inverse_document_frequency
 from kinsight.expand.scoring import score_users
@@ -207,6 +207,7 @@ def make_ready(
     ]
     # Reasons read further columns, which are nothing of this benchmark: habits of no feature.
     inputs = dataclasses.replace(inputs, features=with_features(inputs.features))
+    inputs = dataclasses.replace(inputs, basis=collect_basis(roster, inputs, admitted))
     expansions: list[Expansion] = []
     seconds: list[float] = []
     begin = time.perf_counter()

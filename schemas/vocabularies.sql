@@ -1,6 +1,6 @@
 CREATE TABLE IF NOT EXISTS {table} (
   vocabulary_version STRING NOT NULL COMMENT 'Version; never changed once published',
-  field              STRING NOT NULL COMMENT 'item, event_type, brand, category_1 (root) to category_N (leaf), or price',
+  field              STRING NOT NULL COMMENT 'item, event_type, brand, category_1 (root) to category_N (leaf), price, or a cross such as brand_in_category',
   token              STRING NOT NULL COMMENT 'The value; for categories the path joined by " > "; for price the number of the bucket',
   index              INT NOT NULL COMMENT 'Index in the arrays of sequences and bags; 0 is padding, 1 unknown, so tokens begin at 2',
   bucket             INT NOT NULL COMMENT 'Hash bucket of the token, for encoders that read unknown indices by bucket; none of the present ones does',

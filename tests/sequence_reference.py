@@ -50,7 +50,11 @@ def expect(
     known = _known_items(items, as_of.instant)
     paths = [_describe(e, known)[1] for h in histories.values() for e in h]
     levels = max((len(path) for path in paths), default=0)
-    tokens = {u: [_tokens(e, known, levels) for e in h] for u, h in histories.items()}
+    fifths = _fifths(histories, known, levels, settings.crosses)
+    tokens = {
+        u: [_tokens(e, known, levels) | _crossed(e, known, levels, fifths) for e in h]
+        for u, h in histories.items()
+    }
     edges = _price_edges(histories, settings.price_buckets)
     vocabulary = _vocabulary(histories, tokens, known, edges, settings)
     index = {(row["field"], row["token"]): row["index"] for row in vocabulary}
@@ -67,7 +71,7 @@ def expect(
         user_features=[
             _features(u, h, tokens[u], roots, level, as_of, u in hot) for u, h in histories.items()
         ],
-        user_bags=[_bag(u, h, tokens[u], index, levels, as_of) for u, h in histories.items()],
+        user_bags=[_bag(u, h, tokens[u], index, as_of) for u, h in histories.items()],
     )
 
 
@@ -117,6 +121,62 @@ def _tokens(event: Record, known: Mapping[str, Record], levels: int) -> dict[str
         f"category_{k}": " > ".join(path[:k]) if path else None for k in range(1, levels + 1)
     }
     return {"item": event["item_id"], "brand": brand, **categories}
+
+
+Fifths = Mapping[str, Mapping[tuple[Any, ...], int]]
+"""By cross, the price fifth of each product; nothing for crosses with brands."""
+
+
+def _product(event: Record) -> tuple[Any, ...]:
+    return event["item_id"], event["category"], event["brand"]
+
+
+def _outer(
+    cross: str, event: Record, known: Mapping[str, Record], levels: int
+) -> tuple[str, str | None]:
+    inner, outer = cross.split("_in_")
+    level = f"category_{levels}" if outer == "category" else outer
+    return inner, _tokens(event, known, levels).get(level)
+
+
+def _fifths(
+    histories: Mapping[str, list[Record]],
+    known: Mapping[str, Record],
+    levels: int,
+    crosses: Sequence[str],
+) -> Fifths:
+    prices: dict[tuple[Any, ...], list[float]] = defaultdict(list)
+    example: dict[tuple[Any, ...], Record] = {}
+    for event in (e for h in histories.values() for e in h):
+        example[_product(event)] = event
+        if event["price"]:
+            prices[_product(event)].append(event["price"])
+    mean = {product: math.fsum(of) / len(of) for product, of in prices.items()}
+    found: dict[str, dict[tuple[Any, ...], int]] = {}
+    for cross in crosses:
+        found[cross] = {}
+        groups: dict[str | None, list[tuple[Any, ...]]] = defaultdict(list)
+        for product in mean:
+            groups[_outer(cross, example[product], known, levels)[1]].append(product)
+        for group in groups.values():
+            for product in group:
+                below = sum(mean[other] < mean[product] for other in group)
+                found[cross][product] = 1 + below * 5 // len(group)
+    return found
+
+
+def _crossed(
+    event: Record, known: Mapping[str, Record], levels: int, fifths: Fifths
+) -> dict[str, str | None]:
+    tokens = {}
+    for cross, of_products in fifths.items():
+        inner, outer = _outer(cross, event, known, levels)
+        within = _describe(event, known)[0]
+        if inner == "price":
+            fifth = of_products.get(_product(event))
+            within = f"price {fifth}" if fifth else None
+        tokens[cross] = f"{outer} x {within}" if outer and within else None
+    return tokens
 
 
 def _price_edges(histories: Mapping[str, list[Record]], buckets: int) -> list[float] | None:
@@ -282,7 +342,6 @@ def _bag(
     history: Sequence[Record],
     tokens: list[dict[str, str | None]],
     index: Index,
-    levels: int,
     as_of: AsOf,
 ) -> dict[str, Any]:
     zone = ZoneInfo(as_of.timezone)
@@ -290,7 +349,7 @@ def _bag(
         (e["event_time"].astimezone(zone).date() - dt.date(1970, 1, 1)).days % 2 for e in history
     ]
     bags = {}
-    for field in ("item", "brand", *(f"category_{k}" for k in range(1, levels + 1))):
+    for field in tokens[0]:
         counts = Counter(index.get((field, t[field] or "")) for t in tokens)
         del counts[None]
         known = sorted((number, n) for number, n in counts.items() if number is not None)

@@ -361,6 +361,7 @@ def expanded() -> Tables:
             "score": 1 - rank / 100,
             "rank": rank,
             "percentile": rank / USERS,
+            "probability": 1.0 - rank / USERS,
             "level": "1%" if rank < 5 else "5%" if rank < 21 else "20%",
             "is_seed": False,
         }

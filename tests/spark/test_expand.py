@@ -8,14 +8,19 @@ import resource
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from kinsight.config import ExpandConfig
 from kinsight.errors import ConfigError, RefusedError
+from kinsight.expand import job
+from kinsight.expand.fitting import Expansion, fit_expansion
 from kinsight.expand.job import run_expand
 from kinsight.expand.linked import Identities, with_linked_users, with_refusals
+from kinsight.expand.sample import Admitted, Sample
 from kinsight.runs import StageSummary
 from kinsight.workspace import Workspace
 from tests.conftest import open_test_workspace
@@ -33,7 +38,8 @@ from tests.spark.planted_audiences import (
     write_lists,
 )
 
-LINES = ["bag_logistic", "centroid", "knn", "logistic", "auto", "activity", "random"]
+SCORERS = ["bag_logistic", "boosted", "centroid", "knn", "logistic", "svd_logistic"]
+LINES = [*SCORERS, "auto", "activity", "random"]
 FIRST, SECOND = "2024-03-01", "2024-04-01"
 
 OPTED_OUT = user_ids()[0]
@@ -52,6 +58,12 @@ keep_seeds: true
 sizes: {shares: [0.1], counts: [7]}
 scorer: bag_logistic
 valid_days: 3
+""",
+    "fused": """
+seeds: {file: lists/seeds 1.csv, column: customer}
+scorer: fused
+candidates: [boosted, bag_logistic]
+keep_seeds: true
 """,
     "segment": "seeds: {segment: s01}",
     "busy": "{seeds: {predicate: events > 40}, scorer: bag_logistic}",
@@ -106,6 +118,7 @@ class Ran:
     audiences: dict[str, dict[str, object]]
     members: pd.DataFrame
     curves: pd.DataFrame
+    fitted: dict[str, tuple[Sample, Expansion]]
 
     def of(self, audience: str) -> pd.DataFrame:
         return self.members[self.members["audience"] == audience]
@@ -139,7 +152,16 @@ def ran(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     times = dict.fromkeys(("known_from", "valid_from"), day("2024-01-01"))
     publish(workspace, "ingest", {"identities": [cookie | times | {"source_file_id": "f"}]})
     plant_date(workspace, FIRST, seed=1)
-    summary = run_expand(workspace, workspace.as_of(FIRST))
+    fitted = {}
+
+    def fit(audience: Admitted, sample: Sample, config: ExpandConfig) -> Expansion:
+        expansion = fit_expansion(audience, sample, config)
+        fitted[audience.name] = sample, expansion
+        return expansion
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job, "fit_expansion", fit)
+        summary = run_expand(workspace, workspace.as_of(FIRST))
     rows = workspace.tables.read("audiences").collect()
     return Ran(
         workspace,
@@ -148,6 +170,7 @@ def ran(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Ran:
         {row["audience"]: row.asDict(recursive=True) for row in rows},
         read(workspace, "audience_members", FIRST),
         read(workspace, "audience_curves", FIRST),
+        fitted,
     )
 
 
@@ -266,10 +289,34 @@ def test_auto_ranks_by_the_scorers_whose_weights_it_tells(ran: Ran) -> None:
     weights = row["scorer_weights"]
     assert row["scorer"] == "auto"
     assert sum(weights.values()) == pytest.approx(1.0)
-    assert set(weights) <= set(LINES[:4])
+    assert set(weights) <= set(SCORERS)
     assert all(name in row["scorer_reason"] for name in weights)
-    assert by_name["auto"]["auc"] > max(by_name[name]["auc"] for name in LINES[:4]) - 0.02
+    assert by_name["auto"]["auc"] > max(by_name[name]["auc"] for name in SCORERS) - 0.02
     assert ran.summary.metrics["kids.auc"] == by_name["auto"]["auc"]
+
+
+@pytest.mark.parametrize("name", ["kids", "fused", "kept"])
+def test_executors_give_every_member_the_score_that_numpy_gives_on_the_sample(
+    ran: Ran, name: str
+) -> None:
+    """The sample of so few users is everybody; executors read what the chosen models need."""
+    sample, expansion = ran.fitted[name]
+    scores = pd.Series(expansion.models.score(sample.users), index=sample.users.ids)
+    members = ran.of(name).set_index("user_id")
+    assert len(members) > 10
+    np.testing.assert_allclose(members["score"], scores[members.index], atol=1e-8)
+    others = members[~members["is_seed"]]
+    expected = expansion.membership.of(others["score"].to_numpy())
+    np.testing.assert_allclose(others["probability"], expected, atol=1e-8)
+    assert (members.loc[members["is_seed"], "probability"] == 1).all()
+
+
+def test_fused_takes_all_its_candidates_together(ran: Ran) -> None:
+    row = ran.audiences["fused"]
+    assert row["scorer"] == "fused"
+    assert set(row["scorer_weights"]) == {"bag_logistic", "boosted"}
+    lines = ["boosted", "bag_logistic", "fused", "activity", "random"]
+    assert [s["scorer"] for s in row["scorers"]] == lines
 
 
 def test_curves_stand_beside_activity_and_random(ran: Ran) -> None:

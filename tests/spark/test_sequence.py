@@ -35,6 +35,7 @@ SETTINGS = {
     "price_buckets": 4,
     "hash_buckets": 16,
     "category_shares": 2,
+    "crosses": ["brand_in_category", "price_in_category", "price_in_category_1", "price_in_brand"],
 }
 CLOCK = ((6, 59), (7, 0))
 Rows = list[dict[str, Any]]

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from kinsight.expand.scorers.bag_basis import fit_basis
 from kinsight.expand.scorers.users import PARTS, Users
 from kinsight.hashing import hash_fractions
 
@@ -13,9 +14,10 @@ Mask = npt.NDArray[np.bool_]
 
 
 def planted_users(n: int, seed: int = 1) -> tuple[Users, Mask]:
-    """Users of whom a quarter have the taste, in their items and in their vectors.
+    """Users of whom a quarter have the taste, in their items, vectors and first feature.
 
-    The field `noise` knows nothing of it. Activity neither.
+    The field `noise` and the second feature know nothing of it. Activity neither. The first
+    feature is unknown for some.
     """
     rng = np.random.default_rng(seed)
     ids = np.array([f"u{i:05d}" for i in range(n)], dtype=object)
@@ -23,14 +25,19 @@ def planted_users(n: int, seed: int = 1) -> tuple[Users, Mask]:
     items = rng.random((n, 60)) < np.where(taste[:, None] & (np.arange(60) < 12), 0.5, 0.15)
     noise = rng.random((n, 30)) < 0.2
     vectors = rng.normal(0, 1, (n, 8)) + 2.0 * taste[:, None] * np.eye(8)[0]
+    features = rng.normal(0, 1, (n, 2)) + 1.5 * taste[:, None] * np.eye(2)[0]
+    features[np.arange(n) % 11 == 5, 0] = np.nan
+    bags = {"item": unit_rows(items), "noise": unit_rows(noise)}
     users = Users(
         ids=ids,
         activity=np.log(rng.integers(1, 500, n)),
         order=hash_fractions(ids, "order"),
         part=(hash_fractions(ids, "part") * PARTS).astype(np.int64),
-        bags={"item": unit_rows(items), "noise": unit_rows(noise)},
+        bags=bags,
         vectors=vectors.astype(np.float32),
         has_vector=np.ones(n, dtype=bool),
+        features=features,
+        components=fit_basis(bags, 30).project(bags, n),
     )
     return users, taste
 

@@ -9,6 +9,7 @@ import pytest
 from kinsight.config import ExpandConfig
 from kinsight.errors import ConfigError
 from kinsight.expand.definition import AudienceDefinition, load_audiences
+from kinsight.expand.scorers.registry import SCORERS
 
 
 def write(folder: Path, **files: str) -> ExpandConfig:
@@ -27,7 +28,12 @@ def test_the_name_is_the_file_stem_and_paths_are_relative_to_the_file(tmp_path: 
     assert audience.seeds.file == str(tmp_path / "kids.csv")
     assert audience.seeds.column == "user_id"
     assert audience.scorer == "auto"
-    assert audience.tried == ["bag_logistic", "centroid", "knn", "logistic"]
+    assert audience.tried == list(SCORERS)
+
+
+def test_fused_takes_its_candidates(tmp_path: Path) -> None:
+    text = "seeds: {segment: s1}\nscorer: fused\ncandidates: [knn, boosted]"
+    assert load_one(tmp_path, text).tried == ["knn", "boosted"]
 
 
 def test_a_named_scorer_is_tried_alone(tmp_path: Path) -> None:

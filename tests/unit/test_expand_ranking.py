@@ -8,9 +8,12 @@ import pytest
 
 from kinsight.expand.executor import rank_batches
 from kinsight.expand.fitting import safe_threshold
+from kinsight.expand.probability import Membership
 from kinsight.expand.ranking import partition_offsets
 
 LEVELS = {"a": [("10%", 2), ("5", 5)], "b": [("10%", 1)]}
+
+MEMBERSHIPS = dict.fromkeys("ab", Membership(slope=1.0, intercept=-1.0, labelled=0.25))
 
 
 def rows(audience: str, partition: int, ids: str, **flags: str) -> pa.RecordBatch:
@@ -30,7 +33,9 @@ def rows(audience: str, partition: int, ids: str, **flags: str) -> pa.RecordBatc
 
 def ranked(partition: int, *batches: pa.RecordBatch) -> list[tuple[str, str, int, str]]:
     offsets = partition_offsets({(0, "a"): 3, (1, "a"): 4, (1, "b"): 2})
-    found = pa.Table.from_batches(rank_batches(batches, offsets, LEVELS, {"a": 7, "b": 2}))
+    found = pa.Table.from_batches(
+        rank_batches(batches, offsets, LEVELS, {"a": 7, "b": 2}, MEMBERSHIPS)
+    )
     columns = ("audience", "user_id", "rank", "level")
     return list(zip(*(found[name].to_pylist() for name in columns), strict=True))
 

@@ -11,17 +11,23 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from scipy import sparse
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from kinsight.expand.measures import auc
+from kinsight.expand.scorers.bag_basis import basis_fields, fit_basis
 from kinsight.expand.scorers.base import Scorer, cross_fit, inner_folds
-from kinsight.expand.scorers.blend import blend
+from kinsight.expand.scorers.blend import Fusion, Ranks, blend
+from kinsight.expand.scorers.boosted import Boosted, trees_of
 from kinsight.expand.scorers.centroid import Centroid, seed_centres, spherical_centres
 from kinsight.expand.scorers.knn import MOST_BACKGROUND, MOST_SEEDS, Knn
 from kinsight.expand.scorers.logistic import Logistic
 from kinsight.expand.scorers.many import score_many, stack_parts
 from kinsight.expand.scorers.registry import SCORERS
+from kinsight.expand.scorers.tree_model import tree_inputs
 from kinsight.expand.scorers.users import (
     PARTS,
+    Reading,
+    Users,
     decode,
     inverse_document_frequency,
     tf_idf,
@@ -71,6 +77,9 @@ def test_users_without_anything_share_one_score_in_a_part(scorer: Scorer) -> Non
         bags={f: sparse.diags((~empty).astype(float)) @ bag for f, bag in users.bags.items()},
         vectors=np.where(empty[:, None], 0, users.vectors).astype(np.float32),
         has_vector=~empty,
+        activity=np.where(empty, 0, users.activity),
+        features=np.where(empty[:, None], np.nan, users.features),
+        components=np.where(empty[:, None], 0, users.components).astype(np.float32),
     )
     scores = cross_fit(scorer, users, seeds, background).score(users)
     assert np.isfinite(scores).all()
@@ -94,10 +103,18 @@ def test_nobody_is_scored_by_a_model_that_learned_from_him(scorer: Scorer) -> No
     users, taste = planted_users(300)
     seeds, background, _ = masks(users, taste)
     settings = scorer.tune(users, seeds, background)
-    changed = dataclasses.replace(users, vectors=users.vectors.copy())
+    changed = dataclasses.replace(
+        users,
+        vectors=users.vectors.copy(),
+        features=np.array(users.features),
+        components=np.array(users.components),
+    )
     own = background & (users.part == 0)
     one = np.flatnonzero(own)[0]
     changed.vectors[one] += 5
+    for part in (changed.features, changed.components):
+        assert part is not None
+        part[one] = 7
     bags = {f: bag.tolil() for f, bag in users.bags.items()}
     for bag in bags.values():
         bag[one] = 0
@@ -113,11 +130,77 @@ def test_models_of_many_audiences_score_together_as_they_do_alone() -> None:
     users, taste = planted_users(300)
     users = dataclasses.replace(users, has_vector=np.arange(300) % 9 != 4)
     seeds, background, _ = masks(users, taste)
-    fitted = [cross_fit(scorer, users, seeds, background) for scorer in SCORERS.values()]
-    fitted += [cross_fit(SCORERS["logistic"], users, ~seeds & taste, ~taste), blend(fitted)]
+    by_name = {n: cross_fit(scorer, users, seeds, background) for n, scorer in SCORERS.items()}
+    weighted = Fusion({"logistic": 0.2, "boosted": 0.5, "knn": 0.0, "bag_logistic": 0.3})
+    fusions = [weighted, Fusion.equal(list(SCORERS)), Fusion.equal(list(SCORERS), by_rank=True)]
+    fitted = [
+        *by_name.values(),
+        cross_fit(SCORERS["logistic"], users, ~seeds & taste, ~taste),
+        *(blend(fusion, by_name, users, background) for fusion in fusions),
+    ]
     together = score_many(stack_parts(fitted), users)
     alone = np.column_stack([models.score(users) for models in fitted])
     np.testing.assert_allclose(together, alone, atol=1e-12)
+
+
+def test_trees_as_arrays_give_what_scikit_learn_gives() -> None:
+    users, taste = planted_users(600)
+    inputs = tree_inputs(dataclasses.replace(users, has_vector=np.arange(600) % 5 != 2))
+    assert np.isnan(inputs).any()
+    model = HistGradientBoostingClassifier(max_iter=30, max_depth=3, random_state=0)
+    expected = model.fit(inputs, taste).decision_function(inputs)
+    difference = expected - trees_of(model).sums(inputs)
+    np.testing.assert_allclose(difference, difference[0], atol=1e-9)
+
+
+def test_trees_use_readable_features_and_components_where_there_are_any() -> None:
+    users, taste = planted_users(600)
+    seeds, background, hidden = masks(users, taste)
+    none = np.zeros(len(users), dtype=bool)
+    bare = dataclasses.replace(users, has_vector=none, features=None, components=None)
+
+    def quality(known: Users) -> float:
+        scores = cross_fit(Boosted(), known, seeds, background).score(known)
+        return auc(scores[background], hidden[background])
+
+    assert quality(bare) < 0.65
+    assert quality(dataclasses.replace(bare, features=users.features)) > 0.7
+    assert quality(dataclasses.replace(bare, components=users.components)) > 0.8
+
+
+def test_a_basis_is_the_singular_vectors_of_the_bags() -> None:
+    users, _ = planted_users(200)
+    basis = fit_basis(users.bags, 5)
+    found = basis.project(users.bags, 200)
+    dense = np.hstack([users.bags[field].toarray() for field in sorted(users.bags)])
+    strength = np.linalg.svd(dense, compute_uv=False)[:5]
+    np.testing.assert_allclose(np.linalg.norm(found, axis=0), strength, rtol=1e-4)
+    assert (found == fit_basis(users.bags, 5).project(users.bags, 200)).all()
+
+
+def test_a_basis_is_of_the_deepest_category_and_the_crosses_where_there_are_any() -> None:
+    crosses = ["brand_in_category", "price_in_category"]
+    fields = ["item", "brand", "category_1", "category_2", "category_10", *crosses]
+    assert basis_fields(fields) == ["brand_in_category", "category_10", "price_in_category"]
+    assert basis_fields(["item", "brand"]) == ["brand", "item"]
+
+
+def test_a_basis_of_nothing_has_no_numbers() -> None:
+    assert fit_basis({}).project({}, 3).shape == (3, 0)
+    empty = {"item": sparse.csr_matrix((4, 0))}
+    assert fit_basis(empty).project(empty, 4).shape == (4, 0)
+
+
+def test_ranks_go_on_beyond_the_scores_that_they_are_counted_among() -> None:
+    scores = np.random.default_rng(3).normal(size=5_000)
+    ranks = Ranks.among(scores)
+    expected = (np.argsort(np.argsort(scores)) + 0.5) / len(scores)
+    np.testing.assert_allclose(ranks.of(scores), expected, atol=2e-3)
+    outside = ranks.of(np.array([scores.min() - 2, scores.min() - 1, 9.0, 10.0]))
+    assert (np.diff(outside) > 0).all()
+    assert outside[1] < 0
+    assert outside[2] > 1
+    assert Ranks.among(np.ones(4)).of(np.array([0.0, 1.0, 2.0])).tolist() == [0.0, 0.5, 1.0]
 
 
 def test_a_field_that_says_nothing_is_left_out() -> None:
@@ -217,10 +300,11 @@ def test_a_knn_model_keeps_a_bounded_number_of_vectors() -> None:
     assert len(pickle.dumps(model)) < 200_000
 
 
-def test_vector_models_are_read_without_scikit_learn() -> None:
+def test_fitted_models_are_read_without_scikit_learn() -> None:
     users, taste = planted_users(300)
     seeds, background, _ = masks(users, taste)
-    fitted = blend([cross_fit(scorer, users, seeds, background) for scorer in SCORERS.values()])
+    by_name = {n: cross_fit(scorer, users, seeds, background) for n, scorer in SCORERS.items()}
+    fitted = blend(Fusion.equal(list(SCORERS), by_rank=True), by_name, users, background)
     code = (
         "import pickle, sys\n"
         "pickle.load(sys.stdin.buffer)\n"
@@ -265,7 +349,7 @@ def test_users_are_decoded_from_a_slice_of_arrow_with_missing_parts() -> None:
         }
     ).slice(1)
     weights = {"item": np.array([0, 0, 1.0, 1.0])}
-    users = decode(batch, weights, 2)
+    users = decode(batch, Reading(weights, 2))
     assert list(users.ids) == ["a", "b", "c"]
     np.testing.assert_allclose(users.activity, np.log([1, 10, 100]))
     assert users.has_vector.tolist() == [True, False, True]

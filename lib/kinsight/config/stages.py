@@ -9,6 +9,8 @@ from typing_extensions import Self
 
 from kinsight.config.base import Name, Settings, Share
 
+Cross = Annotated[str, Field(pattern=r"^((brand|price)_in_category(_[1-9]\d?)?|price_in_brand)$")]
+
 
 class SequenceConfig(Settings):
     """Stage `sequence`: events to vocabularies, sequences, user_features and user_bags."""
@@ -34,6 +36,18 @@ class SequenceConfig(Settings):
     category_shares: int = Field(
         20, ge=1, description="Root categories kept in user_features.category_shares."
     )
+    crosses: list[Cross] = Field(
+        default_factory=lambda: ["brand_in_category", "price_in_category"],
+        description="Fields that user_bags have for the scorers of audiences, beside items, brands "
+        "and categories: `brand` or `price` (the fifth of its product by mean price) in "
+        "`category` (the deepest), in `category_N`, or `price_in_brand`.",
+    )
+
+    @model_validator(mode="after")
+    def _each_cross_once(self) -> Self:
+        if len(set(self.crosses)) < len(self.crosses):
+            raise ValueError("`crosses` names a field twice")
+        return self
 
 
 class SegmentNumbers(Settings):

@@ -19,7 +19,7 @@ from kinsight.config import (
     read_yaml,
 )
 from kinsight.errors import ConfigError
-from kinsight.expand.scorers.registry import AUTO, SCORERS
+from kinsight.expand.scorers.registry import AUTO, FUSED, SCORERS
 
 FILE_ENDINGS = (".csv", ".csv.gz", ".parquet")
 EXAMPLE = "seeds: {file: seeds.csv, column: user_id}"
@@ -100,14 +100,14 @@ class AudienceDefinition(Settings):
     candidates: list[str] = Field(
         default_factory=lambda: list(SCORERS),
         min_length=2,
-        description="With `scorer: auto`: what it chooses from.",
+        description="With `scorer: auto` or fused: what it chooses from, or puts together.",
     )
     valid_days: int | None = Field(None, ge=1, description="By default expand.valid_days.")
 
     @field_validator("scorer")
     @classmethod
     def _known_scorer(cls, name: str) -> str:
-        return _known(name, [AUTO, *SCORERS])
+        return _known(name, [AUTO, FUSED, *SCORERS])
 
     @field_validator("candidates")
     @classmethod
@@ -118,8 +118,10 @@ class AudienceDefinition(Settings):
 
     @model_validator(mode="after")
     def _candidates_of_auto(self) -> Self:
-        if "candidates" in self.model_fields_set and self.scorer != AUTO:
-            raise ValueError(f"`candidates` are for `scorer: auto`; {self.scorer} is named here")
+        if "candidates" in self.model_fields_set and self.scorer not in (AUTO, FUSED):
+            raise ValueError(
+                f"`candidates` are for `scorer: auto` or fused; {self.scorer} is named here"
+            )
         return self
 
     @model_validator(mode="after")
@@ -131,7 +133,7 @@ class AudienceDefinition(Settings):
     @property
     def tried(self) -> list[str]:
         """The scorers that are measured on hidden seeds."""
-        return self.candidates if self.scorer == AUTO else [self.scorer]
+        return self.candidates if self.scorer in (AUTO, FUSED) else [self.scorer]
 
     @property
     def sources(self) -> dict[str, FileSource]:

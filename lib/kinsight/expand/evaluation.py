@@ -25,7 +25,7 @@ from kinsight.expand.measures import (
     wins,
 )
 from kinsight.expand.scorers.base import Scorer, cross_fit
-from kinsight.expand.scorers.blend import mean_score
+from kinsight.expand.scorers.blend import Fusion
 from kinsight.expand.scorers.users import Users
 
 ACTIVITY = "activity"
@@ -107,12 +107,17 @@ class Line:
         room = share * self.pool - self.above
         return float(np.clip(room / (self.tied + 1.0), 0.0, 1.0).mean())
 
-    def surely_above(self, other: Line) -> bool:
-        """Whether this line's AUC is above another's of the same users, 95 % sure (one-sided)."""
+    def surely_above(self, other: Line, errors: float = Z_95_ONE_SIDED) -> bool:
+        """Whether this line's AUC is above another's of the same users, 95 % sure (one-sided).
+
+        Args:
+            other: The other line.
+            errors: Standard errors of the difference that are asked for.
+        """
         error = standard_error(
             self.of_seeds - other.of_seeds, self.of_background - other.of_background
         )
-        return self.auc - other.auc > Z_95_ONE_SIDED * error
+        return self.auc - other.auc > errors * error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +148,12 @@ def seed_folds(users: Users, seeds: BoolArray, folds: int) -> IntArray:
 class Trials:
     """What hidden seeds say of scorers, and of scorers that rank together.
 
+    Attributes:
+        names: The scorers.
+        folds: Folds of the seeds.
+        seconds: How long each scorer took.
+        weight: Users that one background user stands for.
+
     Args:
         scores: For each scorer, for each fold, the scores of all users with that fold hidden [n].
         seconds: How long each scorer took.
@@ -165,34 +176,47 @@ class Trials:
         self._scores = scores
         self._fold = fold
         self._background = background
-        self._weight = weight
-        self._placed: dict[tuple[str, ...], list[Placement]] = {}
+        self.weight = weight
+        self._placed: dict[str, list[Placement]] = {}
 
-    def placements(self, names: tuple[str, ...]) -> list[Placement]:
-        """Where scorers put the hidden seeds together, by their mean score, fold by fold."""
-        if names not in self._placed:
-            self._placed[names] = [
-                self.place(fold, mean_score([self._scores[name][fold] for name in names]))
-                for fold in range(self.folds)
+    def placements(self, fusion: Fusion) -> list[Placement]:
+        """Where scorers put the hidden seeds together, fold by fold."""
+        key = repr(fusion)
+        if key not in self._placed:
+            self._placed[key] = [
+                self.place(fold, self.fused(fusion, fold)) for fold in range(self.folds)
             ]
-        return self._placed[names]
+        return self._placed[key]
+
+    def fused(self, fusion: Fusion, fold: int) -> FloatArray:
+        """The scores together, with the seeds of a fold hidden [n]."""
+        of_fold = {name: self._scores[name][fold] for name in fusion.names}
+        return fusion.score(of_fold, self._background)
+
+    def hidden(self, folds: Iterable[int]) -> int:
+        """How many seeds are hidden in some folds."""
+        return int(np.isin(self._fold, list(folds)).sum())
+
+    def of_hidden(self, scores: FloatArray, fold: int) -> tuple[FloatArray, FloatArray]:
+        """Of scores [n], those of the seeds hidden in a fold, and those of the background."""
+        return scores[self._fold == fold], scores[self._background]
 
     def place(self, fold: int, scores: FloatArray) -> Placement:
         """Place the hidden seeds of a fold among the background by any scores [n]."""
-        hidden, others = scores[self._fold == fold], scores[self._background]
+        hidden, others = self.of_hidden(scores, fold)
         others_above, others_tied = _above_and_tied(hidden, others)
         seeds_above, seeds_tied = _above_and_tied(hidden, hidden)
         return Placement(
             of_seeds=wins(hidden, others),
             of_background=1.0 - wins(others, hidden),
-            above=self._weight * others_above + seeds_above,
-            tied=self._weight * others_tied + seeds_tied - 1.0,
-            pool=self._weight * len(others) + len(hidden),
+            above=self.weight * others_above + seeds_above,
+            tied=self.weight * others_tied + seeds_tied - 1.0,
+            pool=self.weight * len(others) + len(hidden),
         )
 
     def line(self, name: str) -> Line:
         """The line of one scorer."""
-        return Line.over(name, self.placements((name,)), self.seconds[name])
+        return Line.over(name, self.placements(Fusion.equal([name])), self.seconds[name])
 
 
 def evaluate(

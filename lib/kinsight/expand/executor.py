@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kinsight.expand.measures import BoolArray, FloatArray
+from kinsight.expand.probability import Membership
 from kinsight.expand.roles import MATCHED, RANKED, SEED_LEVEL, STANDING, TRUTH
 from kinsight.expand.scorers.centroid import CentroidModel
 from kinsight.expand.scorers.many import ManyModels, score_many
-from kinsight.expand.scorers.users import Users, decode
+from kinsight.expand.scorers.users import Reading, Users, decode
 
 DECIMALS = 9
 """Scores are rounded, so that the order of rows in a batch cannot change one by its last bit."""
@@ -26,7 +27,7 @@ SCORED = (
 
 NUMBERED = (
     "audience STRING, user_id STRING, score DOUBLE, rank BIGINT, percentile DOUBLE, "
-    "level STRING, similarity DOUBLE, is_seed BOOLEAN, is_truth BOOLEAN"
+    "probability DOUBLE, level STRING, similarity DOUBLE, is_seed BOOLEAN, is_truth BOOLEAN"
 )
 
 NUMBERED_COLUMNS = [column.split()[0] for column in NUMBERED.split(", ")]
@@ -59,8 +60,7 @@ def score_batch(
     batch: pa.RecordBatch,
     tasks: Sequence[Task],
     models: Sequence[ManyModels],
-    token_weights: Mapping[str, FloatArray],
-    width: int,
+    reading: Reading,
     audiences: int,
 ) -> Iterator[pa.RecordBatch]:
     """The scores of some users, audience by audience.
@@ -69,11 +69,10 @@ def score_batch(
         batch: Rows of the roster with bags and vectors.
         tasks: The audiences to score.
         models: Their models in the same order, by part of the users.
-        token_weights: By field, inverse document frequencies.
-        width: Width of the vectors.
+        reading: What the models need of the users.
         audiences: Number of audiences in ``roles``.
     """
-    users = decode(batch, token_weights, width)
+    users = decode(batch, reading)
     roles = batch.column("roles").flatten().to_numpy().reshape(-1, audiences)
     roles = roles[:, [task.place for task in tasks]].T
     scores = np.round(score_many(models, users), DECIMALS).T
@@ -120,6 +119,7 @@ def rank_batches(
     offsets: Mapping[tuple[int, str], int],
     levels: Mapping[str, Sequence[tuple[str, int]]],
     ranked: Mapping[str, int],
+    memberships: Mapping[str, Membership],
 ) -> Iterator[pa.RecordBatch]:
     """Number the rows of one partition.
 
@@ -128,6 +128,7 @@ def rank_batches(
         offsets: Where each partition begins to count.
         levels: Name and reach of each size level of each audience, smallest first.
         ranked: Ranked users of each audience.
+        memberships: From scores to probabilities, of each audience.
     """
     reached: dict[str, int] = {}
     for batch in batches:
@@ -145,12 +146,15 @@ def rank_batches(
             names = np.array([name for name, _ in sizes] + [""], dtype=object)
             level = names[np.searchsorted([reach for _, reach in sizes], rank)]
             level[is_seed] = SEED_LEVEL
+            scores = rows.column("score").to_numpy(zero_copy_only=False)
+            probability = np.where(is_seed, 1.0, memberships[name].of(scores))
             columns = [
                 rows.column("audience"),
                 rows.column("user_id"),
                 rows.column("score"),
                 pa.array(rank, pa.int64()),
                 pa.array(rank / ranked[name]),
+                pa.array(np.round(probability, DECIMALS)),
                 pa.array(level, pa.string()),
                 rows.column("similarity"),
                 rows.column("is_seed"),

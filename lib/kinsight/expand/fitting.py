@@ -7,17 +7,27 @@ import dataclasses
 import numpy as np
 
 from kinsight.config import ExpandConfig
-from kinsight.expand.choice import Choice, affordable, choose_by_hidden_seeds, only_choice
-from kinsight.expand.evaluation import Line, evaluate
+from kinsight.expand.choice import (
+    Choice,
+    affordable,
+    choose_by_hidden_seeds,
+    fuse_by_hidden_seeds,
+    only_choice,
+)
+from kinsight.expand.evaluation import Line, Trials, evaluate
 from kinsight.expand.levels import Level, reference_level, size_levels
 from kinsight.expand.measures import FloatArray
+from kinsight.expand.probability import Membership, fit_membership
 from kinsight.expand.reasons import Reason, candidate_reasons
 from kinsight.expand.sample import Admitted, Sample
 from kinsight.expand.scorers.base import CrossFit, cross_fit
-from kinsight.expand.scorers.blend import blend
+from kinsight.expand.scorers.blend import Fusion, blend
 from kinsight.expand.scorers.centroid import CentroidModel, seed_centres
-from kinsight.expand.scorers.registry import AUTO, SCORERS
+from kinsight.expand.scorers.registry import AUTO, FUSED, SCORERS
 from kinsight.expand.verdict import Verdict, judge
+
+CHOICES = {AUTO: choose_by_hidden_seeds, FUSED: fuse_by_hidden_seeds}
+"""Ways to rank that are no scorer of their own."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +44,7 @@ class Expansion:
         models: The chosen scorers, fitted on all seeds.
         centre: The centre of all seeds, for the similarity of members.
         threshold: Scores below it are surely outside the largest level.
+        membership: From scores to probabilities.
         candidates: What the seeds do more than the base, not yet named.
     """
 
@@ -46,6 +57,7 @@ class Expansion:
     models: CrossFit
     centre: CentroidModel
     threshold: float
+    membership: Membership
     candidates: list[Reason]
 
     @property
@@ -77,13 +89,14 @@ def fit_expansion(audience: Admitted, sample: Sample, config: ExpandConfig) -> E
     )
     trials, activity = evaluate(scorers, users, seeds, background, ranked, config.folds)
     lines = [trials.line(name) for name in trials.names]
-    if definition.scorer == AUTO:
-        choice = choose_by_hidden_seeds(trials)
+    if definition.scorer in CHOICES:
+        choice = CHOICES[definition.scorer](trials)
         choice = dataclasses.replace(choice, reason="; ".join([choice.reason, *left_out]))
         lines.append(choice.line)
     else:
         choice = only_choice(trials, definition.scorer)
-    models = blend([cross_fit(SCORERS[n], users, seeds, background) for n in choice.names])
+    fitted = {n: cross_fit(SCORERS[n], users, seeds, background) for n in choice.names}
+    models = blend(choice.fusion, fitted, users, background)
     return Expansion(
         audience=audience,
         lines=[*lines, activity],
@@ -96,8 +109,21 @@ def fit_expansion(audience: Admitted, sample: Sample, config: ExpandConfig) -> E
         threshold=safe_threshold(
             models.score(users.rows(background)), levels[-1].reach / ranked, ranked
         ),
+        membership=_membership(trials, choice.fusion),
         candidates=candidate_reasons(sample.habits, sample.habits_of_seeds),
     )
+
+
+def _membership(trials: Trials, fusion: Fusion) -> Membership:
+    """Probabilities by the scores of hidden seeds, as the chosen scorers rank them."""
+    hidden, others = [], []
+    for fold in range(trials.folds):
+        of_seeds, of_background = trials.of_hidden(trials.fused(fusion, fold), fold)
+        hidden.append(of_seeds)
+        others.append(of_background)
+    # A background user stands for the same users in every fold.
+    weight = trials.weight / trials.folds
+    return fit_membership(np.concatenate(hidden), np.concatenate(others), weight)
 
 
 def safe_threshold(scores: FloatArray, share: float, ranked: int) -> float:

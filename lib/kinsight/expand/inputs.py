@@ -14,6 +14,7 @@ from kinsight.dates import AsOf
 from kinsight.expand.definition import AudienceDefinition
 from kinsight.expand.linked import Identities, with_refusals
 from kinsight.expand.measures import FloatArray
+from kinsight.expand.scorers.bag_basis import BagBasis
 from kinsight.expand.scorers.users import inverse_document_frequency
 from kinsight.runs import StageRun, newest_publication
 from kinsight.tables import table_schema
@@ -35,6 +36,7 @@ class Inputs:
         dimension: Width of the vectors.
         model_version: The encoder of the vectors.
         identities: What links anonymous ids to users; None where nothing was ever ingested.
+        basis: What makes components of bags; None where no audience needs them.
     """
 
     features: DataFrame
@@ -48,6 +50,7 @@ class Inputs:
     dimension: int
     model_version: str
     identities: Identities | None
+    basis: BagBasis | None = None
 
 
 def read_inputs(run: StageRun, as_of: AsOf, audiences: Iterable[AudienceDefinition]) -> Inputs:

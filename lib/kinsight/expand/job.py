@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -34,7 +35,7 @@ from kinsight.expand.ranking import (
 )
 from kinsight.expand.roles import SUPPRESSED, TRUTH, UNSURE
 from kinsight.expand.roster import Roster, build_roster, compile_predicates
-from kinsight.expand.sample import Admitted, collect_samples
+from kinsight.expand.sample import Admitted, collect_basis, collect_samples
 from kinsight.expand.scoring import score_users
 from kinsight.expand.truth import truth_metrics
 from kinsight.runs import StageRun, StageSummary
@@ -66,6 +67,7 @@ def run_expand(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False)
             readable = [a for a in audiences if a.name not in lists.refused]
             roster = build_roster(inputs, readable, lists, predicates, config.seed)
             admitted, refused = _apply_gate(audiences, lists, roster, config)
+        inputs = dataclasses.replace(inputs, basis=collect_basis(roster, inputs, admitted))
         _tell(run, admitted, refused, config)
         _tell_of_lists(run, admitted, lists, roster)
         expansions = _fit(run, roster, inputs, admitted, config)

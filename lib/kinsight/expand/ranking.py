@@ -63,9 +63,10 @@ def rank_users(
     offsets = partition_offsets(counts)
     levels = {e.audience.name: [(v.name, v.reach) for v in e.levels] for e in expansions}
     ranked = {e.audience.name: e.audience.counts.ranked for e in expansions}
+    memberships = {e.audience.name: e.membership for e in expansions}
 
     def rank(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return rank_batches(batches, offsets, levels, ranked)
+        return rank_batches(batches, offsets, levels, ranked, memberships)
 
     return placed.mapInArrow(rank, NUMBERED)
 

@@ -5,23 +5,30 @@ from __future__ import annotations
 import dataclasses
 import functools
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from kinsight.bags import plain_fields
 from kinsight.config import ExpandConfig
 from kinsight.expand.definition import AudienceDefinition
 from kinsight.expand.gate import SeedCounts
 from kinsight.expand.habits import TRAIT_FEATURES, Habits, decode_habits
 from kinsight.expand.inputs import Inputs
 from kinsight.expand.measures import BoolArray
+from kinsight.expand.readable import readable_features
 from kinsight.expand.reasons import REASON_USERS
 from kinsight.expand.roles import MATCHED, RANKED, STANDING
 from kinsight.expand.roster import Roster
-from kinsight.expand.scorers.users import Users, decode
+from kinsight.expand.scorers.bag_basis import BagBasis, basis_fields, fit_basis
+from kinsight.expand.scorers.registry import OF_COMPONENTS
+from kinsight.expand.scorers.users import Reading, Users, decode
+
+BASIS_USERS = 10_000
+"""Users that the basis of the bags is fitted on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,17 +65,46 @@ class Sample:
     habits_of_seeds: BoolArray
 
 
-def with_history(roster: DataFrame, inputs: Inputs) -> DataFrame:
-    """Rows of the roster with bags and vectors, as :func:`decode` takes them."""
+def with_history(
+    roster: DataFrame, inputs: Inputs, fields: Iterable[str], *features: Column
+) -> DataFrame:
+    """Rows of the roster with bags and vectors, as :func:`decode` takes them.
+
+    Args:
+        roster: The users.
+        inputs: What is known of them.
+        fields: Fields of the bags that are read.
+        features: Columns over user_features to add; where there are none, it is not read.
+    """
     bags = inputs.bags.select(
         "user_id",
         *(
             F.col("bags")[field][part].alias(f"{part}_{field}")
-            for field in inputs.token_weights
+            for field in fields
             for part in ("tokens", "counts")
         ),
     )
-    return roster.join(bags, "user_id", "left").join(inputs.vectors, "user_id", "left")
+    rows = roster.join(bags, "user_id", "left").join(inputs.vectors, "user_id", "left")
+    return rows.join(inputs.features.select("user_id", *features), "user_id") if features else rows
+
+
+def readable_columns() -> list[Column]:
+    """The readable features, named as :func:`decode` takes them."""
+    return [F.expr(f).alias(f"readable_{n}") for n, f in enumerate(readable_features())]
+
+
+def collect_basis(roster: Roster, inputs: Inputs, admitted: Sequence[Admitted]) -> BagBasis | None:
+    """The basis of the bags, by a hash sample of all users; None where no audience needs it."""
+    tried = {name for audience in admitted for name in audience.definition.tried}
+    if not tried & {*OF_COMPONENTS}:
+        return None
+    users = sum(roster.role_counts[admitted[0].name].values())
+    drawn = roster.frame.where(F.col("order") < min(1.0, BASIS_USERS / users))
+    weights = {f: inputs.token_weights[f] for f in basis_fields(inputs.token_weights)}
+    table = with_history(drawn, inputs, weights).toArrow()
+    rows = table.sort_by("user_id").combine_chunks().to_batches()
+    reading = Reading(weights, inputs.dimension)
+    return fit_basis(decode(rows[0], reading).bags) if rows else None
 
 
 def collect_samples(
@@ -79,21 +115,15 @@ def collect_samples(
     At most ``maximum_seeds`` + ``background_users`` users are on the driver at once, or those of
     one audience.
     """
-    tokens = {field: len(weights) for field, weights in inputs.token_weights.items()}
+    weights = inputs.token_weights
+    tokens = {field: len(weights[field]) for field in plain_fields(weights)}
+    traits = [F.expr(f).alias(f"feature_{n}") for n, f in enumerate(TRAIT_FEATURES)]
+    readable = readable_columns()
     for batch in sample_batches(admitted, config):
         drawn = roster.frame.where(_any(_drawn(roster, a, config) for a in batch))
-        features = inputs.features.select(
-            "user_id", *(F.expr(f).alias(f"feature_{n}") for n, f in enumerate(TRAIT_FEATURES))
-        )
-        table = (
-            with_history(drawn, inputs)
-            .join(features, "user_id")
-            .toArrow()
-            .sort_by("user_id")
-            .combine_chunks()
-        )
-        rows = table.to_batches()[0]
-        users = decode(rows, inputs.token_weights, inputs.dimension)
+        table = with_history(drawn, inputs, weights, *traits, *readable)
+        rows = table.toArrow().sort_by("user_id").combine_chunks().to_batches()[0]
+        users = decode(rows, Reading(weights, inputs.dimension, len(readable), inputs.basis))
         roles = rows.column("roles").flatten().to_numpy().reshape(-1, len(roster.names))
         for audience in batch:
             role = roles[:, roster.names.index(audience.name)] & STANDING

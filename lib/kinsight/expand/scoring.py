@@ -14,8 +14,9 @@ from kinsight.expand.fitting import Expansion
 from kinsight.expand.inputs import Inputs
 from kinsight.expand.roles import ELIGIBLE, SUPPRESSED
 from kinsight.expand.roster import Roster
-from kinsight.expand.sample import with_history
+from kinsight.expand.sample import readable_columns, with_history
 from kinsight.expand.scorers.many import stack_parts
+from kinsight.expand.scorers.users import Reading
 
 
 def score_users(
@@ -43,11 +44,17 @@ def score_users(
         for e in expansions
     ]
     models = stack_parts([e.models for e in expansions])
-    weights, width, audiences = inputs.token_weights, inputs.dimension, len(roster.names)
+    basis = inputs.basis if any(part.reads_components for part in models) else None
+    fields = {*(basis.directions if basis else ()), *(f for part in models for f in part.bags)}
+    weights = {field: inputs.token_weights[field] for field in sorted(fields)}
+    columns = readable_columns() if any(part.reads_features for part in models) else []
+    reading = Reading(weights, inputs.dimension, len(columns) if columns else None, basis)
+    audiences = len(roster.names)
 
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            yield from score_batch(batch, tasks, models, weights, width, audiences)
+            yield from score_batch(batch, tasks, models, reading, audiences)
 
     admissible = F.exists("roles", lambda role: role.bitwiseAND(ELIGIBLE | SUPPRESSED) == ELIGIBLE)
-    return with_history(roster.frame.where(admissible), inputs).mapInArrow(score, SCORED)
+    read = with_history(roster.frame.where(admissible), inputs, weights, *columns)
+    return read.mapInArrow(score, SCORED)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from kinsight.bags import bag_fields
+from kinsight.bags import plain_fields
 from kinsight.labels import readable
 from kinsight.segment.algorithms.shares import UNIT, Bag, ShareSums
 from kinsight.segment.lift import Shares, Term, make_terms
@@ -42,7 +42,7 @@ def count_terms(members: DataFrame, vocabulary: DataFrame, parts: Parts) -> list
         One list a cluster, ordered by field and token; at most ``CANDIDATES`` a field, each had
         by at least ``LEAST_SUPPORT`` of the fitting members.
     """
-    fields = bag_fields(row[0] for row in vocabulary.select("field").distinct().collect())
+    fields = plain_fields(row[0] for row in vocabulary.select("field").distinct().collect())
     fitting = _by_cluster(parts.fitting)
     least = np.maximum(np.ceil(LEAST_SUPPORT * parts.fitting), LEAST_USERS)
     base = F.sum("shares").over(Window.partitionBy("field", "index"))

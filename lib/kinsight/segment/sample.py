@@ -15,7 +15,7 @@ from kinsight.config import SegmentConfig
 from kinsight.errors import IntegrityError
 from kinsight.segment.algorithms.space import Blocks
 from kinsight.segment.blocks import Grouping
-from kinsight.tables import quote, table_schema
+from kinsight.tables import numeric_columns, quote
 
 SHARE_MAPS = ("type_shares", "category_shares")
 
@@ -62,12 +62,6 @@ def is_held_out(user_id: Column, config: SegmentConfig) -> Column:
     return hash_fraction(user_id, f"segment-holdout:{config.seed}") < config.holdout_share
 
 
-def numeric_features() -> tuple[str, ...]:
-    """The plain numeric columns of user_features."""
-    fields = table_schema("user_features").fields
-    return tuple(f.name for f in fields if f.dataType.simpleString() in ("double", "bigint"))
-
-
 def collect_sample(
     users: DataFrame,
     user_features: DataFrame,
@@ -95,7 +89,7 @@ def collect_sample(
             "held_out": is_held_out(user_id, config),
         }
     ).where(F.col("hash") <= fraction)
-    columns = ["user_id", *numeric_features(), *SHARE_MAPS]
+    columns = ["user_id", *numeric_columns("user_features"), *SHARE_MAPS]
     table = hashed.join(user_features.select(columns), "user_id", "left").toArrow()
     order = [("hash", "ascending"), ("user_id", "ascending")]
     table = table.sort_by(order).slice(0, config.sample_users).combine_chunks()
@@ -118,7 +112,7 @@ def _check_vectors(column: pa.ListArray) -> None:
 
 
 def _features(table: pa.Table) -> Features:
-    names = list(numeric_features())
+    names = list(numeric_columns("user_features"))
     columns = [table[name].cast(pa.float64()).to_numpy() for name in names]
     for map_name in SHARE_MAPS:
         keys, shares = _dense(table[map_name].combine_chunks())

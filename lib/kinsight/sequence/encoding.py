@@ -9,23 +9,24 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from kinsight.sequence.executor.lookups import NO_TOKEN, UNKNOWN, Lookups, Products
-from kinsight.sequence.products import fields_of, tokens_of
+from kinsight.sequence.products import tokens_of
 from kinsight.sequence.vocabulary import Vocabulary
 
 PRODUCTS_AT_ONCE = 500_000
 """Products whose codes come to the driver in one job: some 20 MB."""
 
 
-def read_products(coded: DataFrame, number: int, levels: int, types: Sequence[str]) -> Products:
+def read_products(
+    coded: DataFrame, number: int, fields: Sequence[str], types: Sequence[str]
+) -> Products:
     """The code of each product in each field.
 
     Args:
         coded: See :func:`kinsight.sequence.products.product_tokens`.
         number: Of products; they are numbered from 1.
-        levels: Levels that ``coded`` was made with.
+        fields: The fields that ``coded`` was made with, by number.
         types: Names of the event types, ascending.
     """
-    fields = tuple(fields_of(levels))
     codes = np.full((len(fields), number + 1), NO_TOKEN, np.int32)
     has_token = coded.where(F.col("code").isNotNull()).select("field", "product", "code")
     for begin in range(1, number + 1, PRODUCTS_AT_ONCE):
@@ -33,7 +34,7 @@ def read_products(coded: DataFrame, number: int, levels: int, types: Sequence[st
         rows = has_token.where(some).toArrow()
         field, product, code = (rows[name].to_numpy() for name in rows.column_names)
         codes[field, product] = code
-    return Products(fields, codes, tuple(types))
+    return Products(tuple(fields), codes, tuple(types))
 
 
 def lookups_with(
@@ -49,7 +50,7 @@ def lookups_with(
     """
     index = np.full_like(products.code, UNKNOWN)
     tokens = vocabulary.tokens
-    rows = token_indices(coded, tokens, products.levels).toArrow()  # a vocabulary's rows at most
+    rows = token_indices(coded, tokens, products.fields).toArrow()  # a vocabulary's rows at most
     field, code, of_token = (rows[name].to_numpy() for name in rows.column_names)
     index[field, code] = of_token
     known = tokens.where(F.col("field") == "event_type").select("token", "index")
@@ -65,15 +66,15 @@ def lookups_with(
     )
 
 
-def token_indices(coded: DataFrame, tokens: DataFrame, levels: int) -> DataFrame:
+def token_indices(coded: DataFrame, tokens: DataFrame, fields: Sequence[str]) -> DataFrame:
     """The index of each product token that a vocabulary knows: field (number), code, index.
 
     Args:
         coded: See :func:`kinsight.sequence.products.product_tokens`.
         tokens: A vocabulary's field (name), token and index.
-        levels: Levels that ``coded`` was made with.
+        fields: The fields that ``coded`` was made with, by number.
     """
-    names = F.array(*(F.lit(name) for name in fields_of(levels)))
+    names = F.array(*(F.lit(name) for name in fields))
     named = tokens_of(coded).withColumn("name", F.get(names, F.col("field")))
     known = tokens.select(F.col("field").alias("name"), "token", "index")
     return named.join(known, ["name", "token"]).select("field", "code", "index")

@@ -21,6 +21,7 @@ from kinsight.sequence.products import (
     distinct_products,
     event_types,
     field_number,
+    fields_of,
     find_products,
     product_tokens,
     with_product,
@@ -90,7 +91,7 @@ def run_sequence(
         vocabulary = None if new_vocabulary else _find_vocabulary(run, as_of)
         window = cut_window(run, as_of, settings, events, identities, keep)
         levels = 0 if vocabulary is None else vocabulary.levels
-        gathered = _gather(run, as_of, window, items, levels, keep)
+        gathered = _gather(run, as_of, settings, window, items, levels, keep)
         if vocabulary is None:
             # Read several times: for the vocabulary, and for what it encodes.
             with arrow_batches(run.tables.spark, EVENTS_A_BATCH):
@@ -114,6 +115,7 @@ def _find_vocabulary(run: StageRun, as_of: AsOf) -> Vocabulary | None:
 def _gather(
     run: StageRun,
     as_of: AsOf,
+    settings: SequenceConfig,
     window: SeenEvents,
     items: DataFrame,
     vocabulary_levels: int,
@@ -126,9 +128,9 @@ def _gather(
         row = products.agg(F.count("*"), F.coalesce(F.max(F.size("path")), F.lit(0))).first()
         number, depth = row or (0, 0)
         levels = max(depth, vocabulary_levels)
-        coded = keep(product_tokens(products, levels))
+        coded = keep(product_tokens(products, levels, settings.crosses))
         types = event_types(seen)
-        codes = read_products(coded, number, levels, types)
+        codes = read_products(coded, number, fields_of(levels, settings.crosses), types)
     run.counts["products"] = number
     shipped = F.broadcast(products) if number <= BROADCAST_PRODUCTS else products
     least = int(run.tables.spark.conf.get("spark.sql.shuffle.partitions") or 8)

@@ -45,6 +45,12 @@ def table_schema(name: str) -> StructType:
     return schema
 
 
+def numeric_columns(name: str) -> tuple[str, ...]:
+    """The columns of a table that are plain numbers."""
+    fields = table_schema(name).fields
+    return tuple(f.name for f in fields if f.dataType.simpleString() in ("double", "bigint"))
+
+
 def quote(value: str | dt.date) -> str:
     """A SQL string literal; dates as DATE literals."""
     if isinstance(value, dt.date):

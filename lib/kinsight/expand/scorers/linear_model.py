@@ -1,28 +1,42 @@
-"""What ``logistic`` ships to executors, without scikit-learn: it takes seconds to load."""
+"""What logistic scorers ship to executors, without scikit-learn: it takes seconds to load."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 import numpy as np
 
-from kinsight.expand.measures import FloatArray
+from kinsight.expand.measures import BoolArray, FloatArray
 from kinsight.expand.scorers.users import Users
+
+Source = Literal["vectors", "components"]
 
 
 @dataclasses.dataclass(frozen=True)
 class LinearModel:
-    """A linear score over the vector.
+    """A linear score over dense numbers of a user.
 
     Attributes:
-        coefficients: One a number of the vector [d].
+        coefficients: One a number [d].
         intercept: What is added to each score.
+        source: The numbers: the encoder's vector, or the components of the bags.
     """
 
     coefficients: FloatArray
     intercept: float
+    source: Source = "vectors"
 
     def score(self, users: Users) -> FloatArray:
-        """Scores [n]; 0, the mean of standardised scores, for users without a vector."""
-        scores = users.vectors.astype(np.float64) @ self.coefficients + self.intercept
-        return np.where(users.has_vector, scores, 0.0)
+        """Scores [n]; 0, the mean of standardised scores, for users without such numbers."""
+        numbers, known = numbers_of(users, self.source)
+        return np.where(known, numbers @ self.coefficients + self.intercept, 0.0)
+
+
+def numbers_of(users: Users, source: Source) -> tuple[FloatArray, BoolArray]:
+    """The numbers of users [n, d], and who has any [n]."""
+    if source == "vectors":
+        return users.vectors.astype(np.float64), users.has_vector
+    if users.components is None:
+        return np.zeros((len(users), 0)), np.zeros(len(users), dtype=bool)
+    return users.components.astype(np.float64), np.ones(len(users), dtype=bool)

@@ -1,4 +1,4 @@
-"""Ridge logistic regression on the encoder's vectors, at their natural scale."""
+"""Ridge logistic regression on dense numbers, at their natural scale."""
 
 from __future__ import annotations
 
@@ -9,29 +9,33 @@ from sklearn.linear_model import LogisticRegression
 
 from kinsight.expand.measures import BoolArray, auc
 from kinsight.expand.scorers.base import inner_folds, location_and_scale
-from kinsight.expand.scorers.linear_model import LinearModel
+from kinsight.expand.scorers.linear_model import LinearModel, Source, numbers_of
 from kinsight.expand.scorers.users import Users
 
 PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)
 """Inverse ridge strengths, for vectors whose mean squared length is one."""
 
 
+@dataclasses.dataclass(frozen=True)
 class Logistic:
-    """One ridge logistic model on the vectors, its penalty chosen inside the training part.
+    """One ridge logistic model, its penalty chosen inside the training part.
+
+    On the encoder's vectors it is ``logistic``, on the components of the bags ``svd_logistic``.
 
     All numbers of a vector are divided by one and the same, so that one grid of penalties serves
     every encoder. They are not standardised one by one: that blows up the directions that say
     little (.07 AUC on Complete Journey).
     """
 
-    name = "logistic"
+    name: str = "logistic"
+    source: Source = "vectors"
 
     def tune(self, users: Users, seeds: BoolArray, background: BoolArray) -> float:
         """Choose the penalty by cross-validation; the strongest of equally good ones."""
         aucs = np.zeros(len(PENALTIES))
         for training, validation in inner_folds(users, seeds, background):
             for place, penalty in enumerate(PENALTIES):
-                model = _fit(users, seeds & training, background & training, penalty)
+                model = self._fit(users, seeds & training, background & training, penalty)
                 aucs[place] += auc(model.score(users.rows(validation)), seeds[validation])
         return PENALTIES[int(np.argmax(aucs))]
 
@@ -43,9 +47,9 @@ class Logistic:
         calibration: BoolArray,
         settings: float,
     ) -> LinearModel:
-        """Fit on the users with a vector, standardise on the calibration users that have one."""
-        model = _fit(users, seeds, background, settings)
-        known = calibration & users.has_vector
+        """Fit on the users with numbers, standardise on the calibration users that have some."""
+        model = self._fit(users, seeds, background, settings)
+        known = calibration & numbers_of(users, self.source)[1]
         location, scale = location_and_scale(model.score(users.rows(known)))
         return dataclasses.replace(
             model, coefficients=model.coefficients / scale, intercept=-location / scale
@@ -53,21 +57,23 @@ class Logistic:
 
     def seconds(self, users: Users) -> float:
         """Estimated seconds of a cross-fit: 50 us a user and hundred numbers."""
-        return 5e-5 * len(users) * (1.0 + users.vectors.shape[1] / 100.0)
+        width = numbers_of(users.rows(np.zeros(len(users), dtype=bool)), self.source)[0].shape[1]
+        return 5e-5 * len(users) * (1.0 + width / 100.0)
 
-
-def _fit(
-    users: Users, seeds: BoolArray, background: BoolArray, inverse_penalty: float
-) -> LinearModel:
-    """Coefficients; zeros where no seed or nobody of the background has a vector."""
-    known = users.has_vector & (seeds | background)
-    vectors, labels = users.vectors[known].astype(np.float64), seeds[known]
-    if labels.all() or not labels.any():
-        return LinearModel(np.zeros(users.vectors.shape[1]), 0.0)
-    scale = np.sqrt(np.mean(np.sum((vectors - vectors.mean(axis=0)) ** 2, axis=1))) or 1.0
-    model = LogisticRegression(
-        C=inverse_penalty, class_weight="balanced", tol=1e-4, max_iter=200, solver="lbfgs"
-    )
-    # Taking the mean off changes no ranking; it keeps the solver from chasing the intercept.
-    model.fit((vectors - vectors.mean(axis=0)) / scale, labels)
-    return LinearModel(np.asarray(model.coef_[0] / scale, dtype=np.float64), 0.0)
+    def _fit(
+        self, users: Users, seeds: BoolArray, background: BoolArray, inverse_penalty: float
+    ) -> LinearModel:
+        """Coefficients; zeros where no seed or nobody of the background has numbers."""
+        numbers, has_numbers = numbers_of(users, self.source)
+        known = has_numbers & (seeds | background)
+        rows, labels = numbers[known], seeds[known]
+        if labels.all() or not labels.any():
+            return LinearModel(np.zeros(numbers.shape[1]), 0.0, self.source)
+        scale = np.sqrt(np.mean(np.sum((rows - rows.mean(axis=0)) ** 2, axis=1))) or 1.0
+        model = LogisticRegression(
+            C=inverse_penalty, class_weight="balanced", tol=1e-4, max_iter=200, solver="lbfgs"
+        )
+        # Taking the mean off changes no ranking; it keeps the solver from chasing the intercept.
+        model.fit((rows - rows.mean(axis=0)) / scale, labels)
+        coefficients = np.asarray(model.coef_[0] / scale, dtype=np.float64)
+        return LinearModel(coefficients, 0.0, self.source)

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from kinsight.expand.measures import FloatArray
 from kinsight.expand.scorers.bag_model import BagModel
 from kinsight.expand.scorers.base import CrossFit, Model, by_part
-from kinsight.expand.scorers.blend import Blend
-from kinsight.expand.scorers.linear_model import LinearModel
+from kinsight.expand.scorers.blend import Blend, Ranks
+from kinsight.expand.scorers.linear_model import LinearModel, Source, numbers_of
+from kinsight.expand.scorers.tree_model import TreeModel, tree_inputs
 from kinsight.expand.scorers.users import PARTS, Users
 
 
@@ -41,60 +42,94 @@ class ManyModels:
 
     Attributes:
         starts: Where the models of each audience begin among all [audiences].
+        weights: Weight of each model in its audience [models].
+        ranks: Ranks of the models whose ranks are averaged, with their places.
         intercepts: What linear models add [models]; 0 for others.
-        vectors: Linear models over the vectors.
+        dense: By source, linear models over vectors or components.
         bags: By field, linear models over the tokens of it.
+        trees: Trees, with their places; they share one table of inputs.
         others: Further models, with their places.
     """
 
     starts: npt.NDArray[np.int64]
+    weights: FloatArray
+    ranks: list[tuple[int, Ranks]]
     intercepts: FloatArray
-    vectors: Stack | None
+    dense: dict[Source, Stack]
     bags: dict[str, Stack]
+    trees: list[tuple[int, TreeModel]]
     others: list[tuple[int, Model]]
 
     @classmethod
     def of(cls, models: Sequence[Model]) -> ManyModels:
         """Side by side what can be; one model an audience."""
-        apart = [model.models if isinstance(model, Blend) else (model,) for model in models]
+        blends = [m if isinstance(m, Blend) else Blend((m,), (1.0,)) for m in models]
+        apart = [blend.models for blend in blends]
         starts = np.cumsum([0, *map(len, apart)])[:-1]
-        vectors: list[tuple[int, FloatArray]] = []
+        weights = [np.array(blend.weights) / sum(blend.weights) for blend in blends]
+        ranks = [
+            (int(start) + number, own)
+            for start, blend in zip(starts, blends, strict=True)
+            for number, own in enumerate(blend.ranks or ())
+        ]
+        dense: dict[Source, list[tuple[int, FloatArray]]] = {}
         bags: dict[str, list[tuple[int, FloatArray]]] = {}
+        trees: list[tuple[int, TreeModel]] = []
         others: list[tuple[int, Model]] = []
         intercepts = np.zeros(sum(map(len, apart)))
         for place, model in enumerate(model for group in apart for model in group):
             if isinstance(model, LinearModel):
-                vectors.append((place, model.coefficients))
+                dense.setdefault(model.source, []).append((place, model.coefficients))
                 intercepts[place] = model.intercept
             elif isinstance(model, BagModel):
                 for field, coefficients in model.coefficients.items():
                     bags.setdefault(field, []).append((place, coefficients))
                 intercepts[place] = model.intercept
+            elif isinstance(model, TreeModel):
+                trees.append((place, model))
             else:
                 others.append((place, model))
         return cls(
             starts,
+            np.concatenate(weights),
+            ranks,
             intercepts,
-            Stack.of(vectors) if vectors else None,
+            {source: Stack.of(stacked) for source, stacked in dense.items()},
             {field: Stack.of(stacked) for field, stacked in bags.items()},
+            trees,
             others,
         )
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether a model needs the readable features."""
+        return bool(self.trees)
+
+    @property
+    def reads_components(self) -> bool:
+        """Whether a model needs the components of the bags."""
+        return bool(self.trees) or "components" in self.dense
 
     def score(self, users: Users) -> FloatArray:
         """Scores of every audience [n, audiences]: those of its model, but for the last bits."""
         scores = np.tile(self.intercepts, (len(users), 1))
         for field, stack in self.bags.items():
             scores[:, stack.columns] += users.bags[field] @ stack.coefficients
-        if self.vectors is not None:
-            stack = self.vectors
-            scores[:, stack.columns] += users.vectors.astype(np.float64) @ stack.coefficients
-            scores[np.ix_(~users.has_vector, stack.columns)] = 0.0
+        for source, stack in self.dense.items():
+            numbers, known = numbers_of(users, source)
+            scores[:, stack.columns] += numbers @ stack.coefficients
+            scores[np.ix_(~known, stack.columns)] = 0.0
+        if self.trees:
+            inputs = tree_inputs(users)
+            for place, trees in self.trees:
+                scores[:, place] = trees.score_inputs(inputs)
         for place, model in self.others:
             scores[:, place] = model.score(users)
-        counts = np.diff(self.starts, append=len(self.intercepts))
-        if (counts == 1).all():
+        for place, ranks in self.ranks:
+            scores[:, place] = ranks.of(scores[:, place])
+        if len(self.starts) == len(self.weights):
             return scores
-        return np.asarray(np.add.reduceat(scores, self.starts, axis=1) / counts)
+        return np.asarray(np.add.reduceat(scores * self.weights, self.starts, axis=1))
 
 
 def stack_parts(fitted: Sequence[CrossFit]) -> tuple[ManyModels, ...]:

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from kinsight.expand.scorers.bag_logistic import BagLogistic
 from kinsight.expand.scorers.base import Scorer
+from kinsight.expand.scorers.boosted import Boosted
 from kinsight.expand.scorers.centroid import Centroid
 from kinsight.expand.scorers.knn import Knn
 from kinsight.expand.scorers.logistic import Logistic
 
 SCORERS: dict[str, Scorer] = {
-    scorer.name: scorer for scorer in (BagLogistic(), Centroid(), Knn(), Logistic())
+    scorer.name: scorer
+    for scorer in (
+        BagLogistic(),
+        Boosted(),
+        Centroid(),
+        Knn(),
+        Logistic(),
+        Logistic("svd_logistic", "components"),
+    )
 }
 """Every scorer; the first named wins where two are equally good on held-out seeds."""
 
+OF_COMPONENTS = ("boosted", "svd_logistic")
+"""Scorers that read components of the bags."""
+
 AUTO = "auto"
-"""The choice among them, by hidden seeds."""
+"""The choice among them, and among ways to rank by several, by hidden seeds."""
+
+FUSED = "fused"
+"""All of them together, whichever is best alone."""

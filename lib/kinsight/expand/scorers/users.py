@@ -13,6 +13,7 @@ from scipy import sparse
 
 from kinsight.errors import IntegrityError
 from kinsight.expand.measures import BoolArray, FloatArray, IntArray
+from kinsight.expand.scorers.bag_basis import BagBasis
 
 PARTS = 3
 """Parts of the users for cross-fitting: nobody is scored by a model that learned from him.
@@ -34,6 +35,8 @@ class Users:
         bags: By field: l2-normalised tf-idf [n, tokens]; a row without tokens is all zeros.
         vectors: Vectors of the encoder [n, d], float32; zeros where a user has none.
         has_vector: Whether the encoder gave one [n].
+        features: Readable numbers, NaN where unknown [n, features]; None where they were not read.
+        components: The bags in a basis [n, d], float32; None where there is none.
     """
 
     ids: npt.NDArray[np.object_]
@@ -43,6 +46,8 @@ class Users:
     bags: Mapping[str, sparse.csr_matrix]
     vectors: npt.NDArray[np.float32]
     has_vector: BoolArray
+    features: FloatArray | None = None
+    components: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -57,6 +62,8 @@ class Users:
             bags={field: bag[selected] for field, bag in self.bags.items()},
             vectors=self.vectors[selected],
             has_vector=self.has_vector[selected],
+            features=None if self.features is None else self.features[selected],
+            components=None if self.components is None else self.components[selected],
         )
 
 
@@ -69,41 +76,66 @@ def inverse_document_frequency(users_with_token: IntArray, users: int) -> FloatA
     return np.asarray(np.log((1.0 + users) / (1.0 + users_with_token)) + 1.0)
 
 
-def decode(rows: pa.RecordBatch, token_weights: Mapping[str, FloatArray], dimension: int) -> Users:
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What is read of users.
+
+    Attributes:
+        token_weights: By field, the inverse document frequency of each token index [tokens].
+        dimension: Width of the vectors.
+        readable: Number of readable features; None: they are not read.
+        basis: What makes components of the bags; None: there are none.
+    """
+
+    token_weights: Mapping[str, FloatArray]
+    dimension: int
+    readable: int | None = None
+    basis: BagBasis | None = None
+
+
+def decode(rows: pa.RecordBatch, reading: Reading) -> Users:
     """Read users from Arrow.
 
     Args:
         rows: Columns user_id, events, order, part, vector (null where there is none), and for
-            each field ``tokens_FIELD`` and ``counts_FIELD`` (null where there are none).
-        token_weights: By field, the inverse document frequency of each token index [tokens].
-        dimension: Width of the vectors.
+            each field ``tokens_FIELD`` and ``counts_FIELD`` (null where there are none), and
+            ``readable_N`` for each feature.
+        reading: What of them is read.
 
     Raises:
         IntegrityError: If a vector has another width.
     """
     vectors = rows.column("vector")
     has_vector = pc.is_valid(vectors).to_numpy(zero_copy_only=False)
-    dense = np.zeros((rows.num_rows, dimension), dtype=np.float32)
+    dense = np.zeros((rows.num_rows, reading.dimension), dtype=np.float32)
     widths = pc.unique(pc.list_value_length(vectors.filter(pc.is_valid(vectors)))).to_pylist()
-    if widths not in ([], [dimension]):
+    if widths not in ([], [reading.dimension]):
         raise IntegrityError(
             "The vectors of the date have different widths.",
-            expected=f"{dimension} numbers each",
+            expected=f"{reading.dimension} numbers each",
             found=", ".join(str(width) for width in widths),
             to_do="run `kinsight embed` again for this date",
         )
-    dense[has_vector] = _flat(vectors).reshape(-1, dimension)
+    dense[has_vector] = _flat(vectors).reshape(-1, reading.dimension)
+    bags = {
+        field: tf_idf(rows.column(f"tokens_{field}"), rows.column(f"counts_{field}"), weights)
+        for field, weights in reading.token_weights.items()
+    }
+    features = None
+    if reading.readable is not None:
+        features = np.empty((rows.num_rows, reading.readable))
+        for number in range(reading.readable):
+            features[:, number] = _numbers(rows.column(f"readable_{number}"))
     return Users(
         ids=rows.column("user_id").to_numpy(zero_copy_only=False),
         activity=np.log(np.maximum(_numbers(rows.column("events")), 1.0)),
         order=_numbers(rows.column("order")),
         part=_numbers(rows.column("part")).astype(np.int64),
-        bags={
-            field: tf_idf(rows.column(f"tokens_{field}"), rows.column(f"counts_{field}"), weights)
-            for field, weights in token_weights.items()
-        },
+        bags=bags,
         vectors=dense,
         has_vector=has_vector,
+        features=features,
+        components=None if reading.basis is None else reading.basis.project(bags, rows.num_rows),
     )
 
 

@@ -37,8 +37,8 @@ class Products:
 
     @property
     def levels(self) -> int:
-        """Category levels: all fields but item and brand."""
-        return len(self.fields) - 2
+        """Category levels: the fields category_1 to category_N."""
+        return sum(field.startswith("category_") for field in self.fields)
 
 
 @dataclasses.dataclass(frozen=True)
