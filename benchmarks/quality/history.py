@@ -25,6 +25,7 @@ from kinsight.bags import bag_fields
 from kinsight.config import ExpandConfig, SequenceConfig
 from kinsight.embed.inference import to_histories
 from kinsight.encoders.histories import Histories
+from kinsight.expand.scorers.bag_basis import basis_fields, fit_basis
 from kinsight.expand.scorers.users import (
     PARTS,
     FloatArray,
@@ -148,6 +149,10 @@ class Past:
             weight[:FIRST_INDEX] = 0.0
             bag = self._bag(field)
             bags[field] = tf_idf(bag.field("tokens"), bag.field("counts"), weight)
+        components = None
+        if fields is None:
+            basis = fit_basis({field: bags[field] for field in basis_fields(bags)})
+            components = basis.project(bags, len(self))
         has_vector = np.full(len(self), vectors is not None)
         nothing = np.zeros((len(self), 1), dtype=np.float32)
         return Users(
@@ -158,6 +163,8 @@ class Past:
             bags=bags,
             vectors=nothing if vectors is None else vectors,
             has_vector=has_vector,
+            features=self.features(),
+            components=components,
         )
 
     def items_of(self, target: str) -> npt.NDArray[np.int64]:
@@ -206,7 +213,7 @@ def before(events: pd.DataFrame, instant: pd.Timestamp, sequences: SequenceConfi
     """
     start = instant - pd.Timedelta(days=sequences.lookback_days)
     events = events[(events["event_time"] < instant) & (events["event_time"] >= start)]
-    products, number, names = number_products(events)
+    products, number, names = number_products(events, sequences.crosses)
     types = products.types
     micros = events["event_time"].dt.tz_convert(None).astype("datetime64[us]").astype(np.int64)
     kind = number * len(types) + pd.Index(types).get_indexer(events["event_type"])

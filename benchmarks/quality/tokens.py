@@ -15,12 +15,19 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from kinsight.bags import parts_of_cross
 from kinsight.config import SequenceConfig
 from kinsight.expand.measures import FloatArray
 from kinsight.sequence.executor.counts import count_tokens
 from kinsight.sequence.executor.histories import Histories as Events
 from kinsight.sequence.executor.lookups import FIRST_INDEX, NO_TOKEN, UNKNOWN, Lookups, Products
-from kinsight.sequence.products import PATH_SEPARATOR, fields_of
+from kinsight.sequence.products import (
+    CROSS_SEPARATOR,
+    MOST_PRICE,
+    PATH_SEPARATOR,
+    PRICE_FIFTHS,
+    fields_of,
+)
 
 PRODUCT = ["item_id", "category", "brand"]
 
@@ -41,7 +48,7 @@ class Tokens:
 
 
 def number_products(
-    events: pd.DataFrame,
+    events: pd.DataFrame, crosses: Sequence[str] = ()
 ) -> tuple[Products, npt.NDArray[np.int64], list[npt.NDArray[np.object_]]]:
     """Products with their codes, the product of each event, and the token of each code."""
     key = events[PRODUCT]
@@ -59,6 +66,24 @@ def number_products(
         [PATH_SEPARATOR.join(path[:level]) if path else None for path in paths]
         for level in range(1, levels + 1)
     ]
+    fields = fields_of(levels, crosses)
+    prices = pd.Series(events["price"].to_numpy(dtype=np.float64)).clip(upper=MOST_PRICE)
+    mean = prices[prices > 0].groupby(of_event[(prices > 0).to_numpy()]).mean()
+    price = mean.reindex(np.arange(1, len(distinct) + 1)).to_numpy()
+    for cross in crosses:
+        inner, outer = parts_of_cross(cross)
+        deepest = f"category_{levels}" if outer == "category" else outer
+        if deepest not in fields[: len(columns)]:
+            columns.append([None] * len(distinct))
+            continue
+        outers = columns[fields.index(deepest)]
+        inners = _price_fifths(outers, price) if inner == "price" else columns[fields.index(inner)]
+        columns.append(
+            [
+                f"{one}{CROSS_SEPARATOR}{other}" if one and other else None
+                for one, other in zip(outers, inners, strict=True)
+            ]
+        )
     codes = np.full((len(columns), len(distinct) + 1), NO_TOKEN, dtype=np.int32)
     names = []
     for field, column in enumerate(columns):
@@ -70,7 +95,17 @@ def number_products(
         codes[field, 1 + known] = 1 + known[first][place[known]]
         names.append(tokens)
     types = tuple(sorted(events["event_type"].unique()))
-    return Products(tuple(fields_of(levels)), codes, types), of_event, names
+    return Products(tuple(fields), codes, types), of_event, names
+
+
+def _price_fifths(outers: Sequence[str | None], price: FloatArray) -> list[str | None]:
+    """The fifth of each product among those of equal other part, by mean price."""
+    frame = pd.DataFrame({"outer": outers, "price": price}).dropna()
+    of_outer = frame.groupby("outer")["price"]
+    below = of_outer.rank(method="min") - 1
+    fifth = 1 + (below * PRICE_FIFTHS // of_outer.transform("size")).astype(int)
+    told = "price " + fifth.astype(str)
+    return [told.get(place) for place in range(len(outers))]
 
 
 def make_vocabulary(
@@ -109,7 +144,7 @@ def make_vocabulary(
         index=index,
         type_index=np.array([at[name] for name in products.types], dtype=np.int32),
         price_edges=edges,
-        category=len(products.fields) - 1 if products.levels else None,
+        category=products.fields.index(f"category_{products.levels}") if products.levels else None,
     )
     return lookups, tokens
 

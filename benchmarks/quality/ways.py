@@ -20,14 +20,19 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from benchmarks.quality.recipes import FLOORS
 from kinsight.config import ExpandConfig
-from kinsight.expand.choice import affordable, choose_by_hidden_seeds
-from kinsight.expand.evaluation import evaluate
+from kinsight.expand.choice import (
+    Choice,
+    affordable,
+    choose_by_hidden_seeds,
+    fuse_by_hidden_seeds,
+)
+from kinsight.expand.evaluation import Trials, evaluate
 from kinsight.expand.measures import BoolArray, FloatArray, auc
 from kinsight.expand.scorers.bag_logistic import BagLogistic
-from kinsight.expand.scorers.base import CrossFit, Scorer, cross_fit
-from kinsight.expand.scorers.blend import blend, mean_score
+from kinsight.expand.scorers.base import Scorer, cross_fit
+from kinsight.expand.scorers.blend import blend
 from kinsight.expand.scorers.logistic import Logistic
-from kinsight.expand.scorers.registry import AUTO, SCORERS
+from kinsight.expand.scorers.registry import AUTO, FUSED, SCORERS
 from kinsight.expand.scorers.users import Users
 from kinsight.hashing import hash_fractions
 
@@ -121,14 +126,10 @@ def ways(vectors: Sequence[str], scores: Sequence[str], with_auto: bool = True) 
         if name != SO_FAR:
             found.append(Way(name, "encoder", _ready(name)))
             found.append(Way(f"{name}, beside bag_logistic", "fusion", _with_bags(name)))
-    return [*found, Way(AUTO, AUTO, _auto)] if with_auto else found
-
-
-def _scored(
-    users: Users, names: Sequence[str], seeds: BoolArray, background: BoolArray, asked: BoolArray
-) -> FloatArray:
-    """Mean score of registered scorers, by the protocol that the masks say."""
-    return mean_score([_one(users, SCORERS[name], seeds, background, asked) for name in names])
+    if with_auto:
+        found.append(Way(FUSED, "fusion", _together(fuse_by_hidden_seeds)))
+        found.append(Way(AUTO, AUTO, _together(choose_by_hidden_seeds)))
+    return found
 
 
 def _one(
@@ -167,14 +168,14 @@ def _ready(name: str) -> Rank:
 
 def _scorers(name: str) -> Rank:
     def rank(crowd: Crowd, seeds: BoolArray, background: BoolArray, asked: BoolArray) -> FloatArray:
-        return _scored(crowd.users, [name], seeds, background, asked)
+        return _one(crowd.users, SCORERS[name], seeds, background, asked)
 
     return rank
 
 
 def _with_bags(name: str) -> Rank:
     def rank(crowd: Crowd, seeds: BoolArray, background: BoolArray, asked: BoolArray) -> FloatArray:
-        bags = _scored(crowd.users, ["bag_logistic"], seeds, background, asked)
+        bags = _one(crowd.users, SCORERS["bag_logistic"], seeds, background, asked)
         return _ranks(bags) + _ranks(crowd.scores[name])
 
     return rank
@@ -207,7 +208,20 @@ def _boosted(crowd: Crowd, seeds: BoolArray, background: BoolArray, asked: BoolA
     return scores
 
 
-def _auto(crowd: Crowd, seeds: BoolArray, background: BoolArray, asked: BoolArray) -> FloatArray:
+def _together(choose: Callable[[Trials], Choice]) -> Rank:
+    def rank(crowd: Crowd, seeds: BoolArray, background: BoolArray, asked: BoolArray) -> FloatArray:
+        return _chosen(choose, crowd, seeds, background, asked)
+
+    return rank
+
+
+def _chosen(
+    choose: Callable[[Trials], Choice],
+    crowd: Crowd,
+    seeds: BoolArray,
+    background: BoolArray,
+    asked: BoolArray,
+) -> FloatArray:
     """What ``fit_expansion`` does: try what the budget allows, choose on hidden seeds, blend."""
     config, users = ExpandConfig(), crowd.users
     known = seeds | background
@@ -216,8 +230,9 @@ def _auto(crowd: Crowd, seeds: BoolArray, background: BoolArray, asked: BoolArra
     trials, _ = evaluate(
         scorers, trying, seeds[known], background[known], int(background.sum()), config.folds
     )
-    names = choose_by_hidden_seeds(trials).names
+    fusion = choose(trials).fusion
     if (asked & background).any():
-        fitted: list[CrossFit] = [cross_fit(SCORERS[n], users, seeds, background) for n in names]
-        return blend(fitted).score(users)
-    return _scored(users, names, seeds, background, asked)
+        fitted = {name: cross_fit(SCORERS[name], users, seeds, background) for name in fusion.names}
+        return blend(fusion, fitted, users, background).score(users)
+    scores = {name: _one(users, SCORERS[name], seeds, background, asked) for name in fusion.names}
+    return fusion.score(scores, asked)
