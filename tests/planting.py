@@ -21,6 +21,7 @@ def publish(
     as_of: str | None = None,
     producer: Mapping[str, list[str]] | None = None,
     key: Mapping[str, KeyValue] | None = None,
+    counts: Mapping[str, int] | None = None,
 ) -> str:
     """Write rows to real tables as a succeeded run of a stage.
 
@@ -31,6 +32,7 @@ def publish(
         as_of: Date of the run.
         producer: Producer of the run's row.
         key: What the rows replace; `as_of` by default.
+        counts: Counts of the run's row.
 
     Returns:
         The run id.
@@ -38,6 +40,7 @@ def publish(
     date = workspace.as_of(as_of) if as_of else None
     with workspace.run(stage, date, Settings()) as run:
         run.producer = dict(producer or {})
+        run.counts |= dict(counts or {})
         for name, rows in tables.items():
             schema = table_schema(name)
             fixed: dict[str, Any] = {"run_id": run.run_id}

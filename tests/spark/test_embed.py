@@ -37,16 +37,17 @@ def plant_model(
     vocabulary: str = "v1",
     status: str = "ready",
     seed: int = 1,
+    name: str = "transformer",
 ) -> Artifact:
     """Publish an encoder as stage `train` would."""
-    encoder = build_encoder("transformer", OPTIONS, SIZES, seed)
-    options = encoder_options("transformer", OPTIONS).model_dump(mode="json")
-    artifact = Artifact.of(encoder, "transformer", options, vocabulary, SIZES)
+    encoder = build_encoder(name, OPTIONS, SIZES, seed)
+    options = encoder_options(name, OPTIONS).model_dump(mode="json")
+    artifact = Artifact.of(encoder, name, options, vocabulary, SIZES)
     folder = model_folder(workspace.config.tables, version)
     artifact.write(folder)
     row = {
         "model_version": version,
-        "encoder": "transformer",
+        "encoder": name,
         "objective": "next_item x 1",
         "config": "{}",
         "config_hash": "0",
@@ -153,6 +154,24 @@ def test_the_udf_refuses_sequences_in_another_vocabulary(embedded: Embedded) -> 
         check_vocabulary(foreign, model)
     with pytest.raises(PythonException, match=r"found: vocabulary v0\n  to do: train a model"):
         foreign.select(embed_udf(model)(F.struct("*"))).collect()
+
+
+def test_an_encoder_of_several_interests_gives_several_rows_a_user(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    workspace = open_test_workspace(spark, tmp_path / "warehouse")
+    users = plant_sequences(workspace, DATE)
+    plant_model(workspace, name="multi_interest")
+    summary = run_embed(workspace, workspace.as_of(DATE))
+    rows = workspace.tables.read("embeddings").orderBy("user_id", "interest").collect()
+    assert [(r["user_id"], r["interest"]) for r in rows] == [
+        (u, k) for u in users for k in range(4)
+    ]
+    weights = np.array([row["weight"] for row in rows]).reshape(-1, 4)
+    assert np.allclose(weights.sum(1), 1.0, atol=1e-6)
+    assert (np.diff(weights, axis=1) <= 0).all()
+    counts = {"sequences_read": 120, "embeddings_rows": 480, "interests": 4}
+    assert summary.counts == counts
 
 
 def test_planted_tastes_point_apart(embedded: Embedded) -> None:

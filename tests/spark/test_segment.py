@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ def plant(
     model: str = "m1",
     turn: int = 0,
     tasteless: bool = False,
+    further: Sequence[int] = (),
 ) -> None:
     """Publish embeddings, features, bags and a vocabulary; user i has taste i modulo 4.
 
@@ -54,12 +55,16 @@ def plant(
         model: Model version.
         turn: How far the space is turned: another model's axes mean something else.
         tasteless: Everybody draws six events from one and the same distribution.
+        further: Further interests of everybody: how many tastes on from the user's own.
     """
     rng = np.random.default_rng(5)
     names = [*(f"u{i:03d}" for i in range(users)), *(f"c{i:03d}" for i in range(cold))]
     taste = np.array([*(i % 4 for i in range(users)), *([0] * cold)])
-    vectors = np.full((len(names), 8), 3.0) + rng.normal(0, 0.2, (len(names), 8))
-    vectors[np.arange(len(names)), (taste + turn) % 8] += 2.0
+    noise = rng.normal(0, 0.2, (len(names), 8))
+    vectors = np.full((len(names), 1 + len(further), 8), 3.0) + noise[:, None]
+    for interest, ahead in enumerate((0, *further)):
+        own = ((taste + ahead) % 4 + turn) % 8
+        vectors[np.arange(len(names)), interest, own] += 2.0
     events = [40] * users + [1] * cold
     shares = rng.dirichlet((14, 6), len(names))[:, 0]
     weekend = np.where(taste == 0, 0.8, 0.2) + rng.normal(0, 0.05, len(names))
@@ -72,15 +77,17 @@ def plant(
                 {
                     "user_id": name,
                     "model_version": model,
-                    "interest": 0,
-                    "weight": 1.0,
+                    "interest": interest,
+                    "weight": 1.0 / len(vectors[i]),
                     "events_used": events[i],
-                    "norm": float(np.linalg.norm(vectors[i])),
-                    "vector": [float(x) for x in vectors[i].astype(np.float32)],
+                    "norm": float(np.linalg.norm(vector)),
+                    "vector": [float(x) for x in vector.astype(np.float32)],
                 }
                 for i, name in enumerate(names)
+                for interest, vector in enumerate(vectors[i])
             ]
         },
+        counts={"interests": 1 + len(further)} if further else None,
         as_of=as_of,
         producer={"model_version": [model]},
         key={"as_of": as_of, "model_version": model},
@@ -345,6 +352,34 @@ def test_a_rerun_gives_equal_tables_and_leaves_other_segmentations_alone(
     assert content() == before
     assert again.producer == {"segmentation": ["main"], "model_version": ["m2"]}
     assert again.metrics == shop.second.metrics
+
+
+@pytest.mark.parametrize("grouped_by", ["embedding", "both"])
+def test_further_interests_are_further_segments_of_a_user(
+    workspace: Callable[..., Workspace], grouped_by: str
+) -> None:
+    shop = workspace(segment=SETTINGS | {"input": grouped_by})
+    # A second interest in the next taste, a third in the user's own once more.
+    plant(shop, FIRST, users=80, cold=5, further=(1, 0))
+    run = run_segment(shop, shop.as_of(FIRST))
+    members = rows(shop, "segment_members", FIRST)
+    main = members.where("membership_rank = 0").collect()
+    assert len(main) == len({row["user_id"] for row in main}) == 85
+    of_taste = {int(r["user_id"][1:]) % 4: r["segment_id"] for r in main if r["user_id"][0] == "u"}
+    assert len(set(of_taste.values())) == 4
+    further = members.where("membership_rank > 0").collect()
+    assert run.counts["further_memberships"] == len(further)
+    assert all(row["user_id"].startswith("u") for row in further)
+    assert {row["membership_rank"] for row in further} <= {1}
+    assert all(0 <= row["confidence"] <= 1 and 0 <= row["distance"] < 1.5 for row in further)
+    if grouped_by == "embedding":
+        expected = {(f"u{i:03d}", of_taste[(i + 1) % 4]) for i in range(80)}
+        assert {(row["user_id"], row["segment_id"]) for row in further} == expected
+    sizes = {row["segment_id"]: row["size"] for row in rows(shop, "segments", FIRST).collect()}
+    assert sizes == {**dict.fromkeys(of_taste.values(), 20), "cold": 5}
+    before = sorted(map(repr, members.collect()))
+    run_segment(shop, shop.as_of(FIRST))
+    assert sorted(map(repr, rows(shop, "segment_members", FIRST).collect())) == before
 
 
 def test_too_few_users_are_refused_before_anything_is_written(

@@ -82,6 +82,8 @@ def run_embed(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False) 
                 to_do="run again; if it happens twice, report it",
             )
         run.counts["sequences_read"] = users
+        if artifact.interests > 1:
+            run.counts["interests"] = artifact.interests
         run.producer = {"model_version": [version]}
         return run.summary()
 

@@ -14,8 +14,8 @@ between distinct times, which gives the vectors of the events of block k. With
 the window of the prefix ends strictly before that sequence begins, and neither hangs on what comes
 later: one encoding gives the user vector after every event. In the first two blocks the window is
 empty and m_k zero. The window reaches back to the first event of the stored sequence; with
-`sequence.max_length` up to `recent_events` no window has an event and this is `transformer` with a
-token that is the same for everybody.
+`sequence.max_length` up to twice `recent_events` no window has an event, and the prefix is the same
+for everybody.
 
 Frozen vectors come from who meets what (``basis``), as those of `content_mean`; content vectors
 given by the shop are not read. The paper's other long-term vector, an autoencoder with a frozen

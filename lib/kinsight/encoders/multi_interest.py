@@ -40,7 +40,6 @@ from kinsight.encoders.pooled import InputOptions
 LEAST_LENGTH = 1e-6
 """Added to lengths, whose root has no slope at zero."""
 
-
 INITIAL_NOISE = 0.3
 """Of the usual random weights beside the identity: enough to tell interests apart."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -29,14 +30,16 @@ class Grouping:
     field: str | None
     tokens: int
 
-    def columns(self, users: DataFrame, bags: DataFrame) -> DataFrame:
-        """user_id, events_used and the columns that :meth:`read` needs, one row a user.
+    def columns(self, users: DataFrame, bags: DataFrame, also: Sequence[str] = ()) -> DataFrame:
+        """user_id, events_used and the columns that :meth:`read` needs, one row a vector.
 
         Args:
-            users: Rows of embeddings, one a user.
+            users: Rows of embeddings.
             bags: Rows of user_bags.
+            also: Further columns of embeddings to keep.
         """
-        kept = users.select("user_id", "events_used", *(["vector"] if self.vectors else []))
+        vector = ["vector"] if self.vectors else []
+        kept = users.select("user_id", *also, "events_used", *vector)
         if self.field is None:
             return kept
         bag = F.col("bags")[self.field]

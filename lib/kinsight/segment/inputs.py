@@ -34,7 +34,8 @@ class Inputs:
 
     Attributes:
         model_version: Encoder of the vectors.
-        users: One row of embeddings a user.
+        users: One row of embeddings a user, that of the main vector.
+        further: Rows of embeddings of users' other vectors; None where they have one each.
         user_features: Rows of user_features.
         bags: Rows of user_bags.
         vocabulary: Rows of vocabularies that give the bags their meaning.
@@ -44,6 +45,7 @@ class Inputs:
 
     model_version: str
     users: DataFrame
+    further: DataFrame | None
     user_features: DataFrame
     bags: DataFrame
     vocabulary: DataFrame
@@ -76,10 +78,13 @@ def find_inputs(run: StageRun, as_of: AsOf, segmentation: str) -> Inputs:
     in_vocabulary = F.col("vocabulary_version") == vocabulary_version
     of_date = F.col("as_of") == F.lit(date)
     of_model = F.col("model_version") == model_version
+    vectors = run.read(embeddings).where(of_date & of_model)
+    several = embeddings.record.counts.get("interests", 1) > 1
     return Inputs(
         model_version,
         # An encoder with several vectors a user puts the main one first.
-        run.read(embeddings).where(of_date & of_model & (F.col("interest") == 0)),
+        vectors.where(F.col("interest") == 0),
+        vectors.where(F.col("interest") > 0) if several else None,
         run.read(features).where(of_date),
         run.read(bags).where(of_date & in_vocabulary),
         run.read("vocabularies", bags.record.outputs["vocabularies"]).where(in_vocabulary),

@@ -27,6 +27,7 @@ from kinsight.segment.lift import Term
 from kinsight.segment.lineage import Ids, stable_ids
 from kinsight.segment.members import COLD, Counted, Parts, assign_users, count_assigned
 from kinsight.segment.naming import FIRST_LIFT
+from kinsight.segment.overlap import further_memberships
 from kinsight.segment.profiles import profile_means
 from kinsight.segment.rows import Segment, as_frame, cold_row, member_rows, segment_row
 from kinsight.segment.sample import Sample, collect_sample, is_held_out
@@ -68,6 +69,10 @@ def run_segment(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False
             clustering = fit_segments(sample, space, points, chosen.choice.segments, config)
         assigned = assign_users(users, grouping, clustering, config.minimum_events)
         assigned = keep(assigned.withColumn("held_out", is_held_out(F.col("user_id"), config)))
+        further = further_memberships(inputs, grouping, clustering, assigned, config.minimum_events)
+        if further is not None:
+            further = keep(further)
+            run.counts["further_memberships"] = further.count()
         counted, ids = _match(run, inputs, clustering, assigned, config)
         with run.step("finding what segments over-index on"):
             terms = _count_terms(inputs, grouping, clustering, assigned, counted, keep)
@@ -82,7 +87,8 @@ def run_segment(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False
             terms,
             config.minimum_events,
         )
-        _write(run, assigned, ids, rows, chosen, as_of, config)
+        members = member_rows(assigned, further, ids.of_cluster)
+        _write(run, members, ids, rows, chosen, as_of, config)
         return run.summary()
 
 
@@ -241,7 +247,7 @@ def _warn_of_weak_names(run: StageRun, segments: Sequence[Segment]) -> None:
 
 def _write(
     run: StageRun,
-    assigned: DataFrame,
+    members: DataFrame,
     ids: Ids,
     rows: Sequence[Mapping[str, Any]],
     chosen: Chosen,
@@ -253,9 +259,10 @@ def _write(
     filled = (*key, "run_id")
     spark = run.tables.spark
     with run.step("writing segments"):
-        written = run.write("segment_members", member_rows(assigned, ids.of_cluster), key)
-        if written.rows != run.counts["users"]:
-            raise _lost_users(run.counts["users"], written.rows)
+        written = run.write("segment_members", members, key)
+        expected = run.counts["users"] + run.counts.get("further_memberships", 0)
+        if written.rows != expected:
+            raise _lost_users(expected, written.rows)
         run.write("segment_choices", as_frame(spark, "segment_choices", chosen.rows(), filled), key)
         run.write("segment_lineage", as_frame(spark, "segment_lineage", ids.lineage, filled), key)
         run.write("segments", as_frame(spark, "segments", rows, filled), key)
@@ -264,7 +271,7 @@ def _write(
 def _lost_users(expected: int, found: int) -> IntegrityError:
     return IntegrityError(
         "The segmentation does not hold every user once.",
-        expected=f"{expected} users, as in embeddings",
+        expected=f"{expected}, by the users and interests in embeddings",
         found=f"{found} rows of segment_members",
         to_do="run `kinsight segment` again; if it stays, please report it",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +56,11 @@ class Counted:
 
 
 def assign_users(
-    users: DataFrame, grouping: Grouping, clustering: Clustering, minimum_events: int
+    users: DataFrame,
+    grouping: Grouping,
+    clustering: Clustering,
+    minimum_events: int,
+    also: Sequence[str] = (),
 ) -> DataFrame:
     """The cluster of each user, with distance, confidence and second-best cluster.
 
@@ -65,16 +69,22 @@ def assign_users(
         grouping: How the blocks are read.
         clustering: The space and centroids; they travel to the executors with the function.
         minimum_events: Users with fewer events get cluster -1 and no other value.
+        also: Further columns to carry over.
 
     Returns:
-        A row a user with the columns of ``ASSIGNED``.
+        A row for each of ``users`` with the columns of ``ASSIGNED`` and those carried over.
     """
-    space, centroids = clustering.space, clustering.centroids
-    return users.mapInArrow(_assigner(grouping, space, centroids, minimum_events), ASSIGNED)
+    assigner = _assigner(grouping, clustering.space, clustering.centroids, minimum_events, also)
+    carried = [f"{name} {users.schema[name].dataType.simpleString()}" for name in also]
+    return users.mapInArrow(assigner, ", ".join([ASSIGNED, *carried]))
 
 
 def _assigner(
-    grouping: Grouping, space: Space, centroids: Floats, minimum_events: int
+    grouping: Grouping,
+    space: Space,
+    centroids: Floats,
+    minimum_events: int,
+    also: Sequence[str],
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def assign_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -87,8 +97,9 @@ def _assigner(
                     pa.array(found.second, pa.int32(), mask=cold),
                     pa.array(found.distance, pa.float64(), mask=cold),
                     pa.array(found.confidence, pa.float64(), mask=cold),
+                    *(batch.column(name) for name in also),
                 ],
-                names=["user_id", "cluster", "second", "distance", "confidence"],
+                names=["user_id", "cluster", "second", "distance", "confidence", *also],
             )
 
     return assign_batches

@@ -117,13 +117,18 @@ def as_frame(
     return spark.createDataFrame(values, StructType(fields))
 
 
-def member_rows(assigned: DataFrame, ids: Sequence[str]) -> DataFrame:
+def member_rows(assigned: DataFrame, further: DataFrame | None, ids: Sequence[str]) -> DataFrame:
     """Rows of ``segment_members`` but for the columns of the producer key.
 
     Args:
         assigned: user_id, cluster, second, distance, confidence: one row a user.
+        further: The same of further segments, with membership_rank.
         ids: Id of each cluster.
     """
+    rows = assigned.withColumn("membership_rank", F.lit(0))
+    if further is not None:
+        columns = ["user_id", "membership_rank", "cluster", "second", "distance", "confidence"]
+        rows = rows.select(columns).unionByName(further)
 
     def id_of(cluster: str) -> Column:
         # The index counts from 1, and cold users have cluster -1. Spark 4.0 answers
@@ -131,9 +136,9 @@ def member_rows(assigned: DataFrame, ids: Sequence[str]) -> DataFrame:
         place = F.element_at(F.array(*map(F.lit, (COLD_ID, *ids))), F.col(cluster) + 2)
         return F.when(F.col(cluster).isNotNull(), place)
 
-    return assigned.select(
+    return rows.select(
         "user_id",
-        F.lit(0).alias("membership_rank"),
+        "membership_rank",
         id_of("cluster").alias("segment_id"),
         "confidence",
         "distance",
