@@ -14,7 +14,9 @@ from kinsight.encoders.registry import ENCODERS, build_encoder
 from kinsight.objectives.base import Objective
 from kinsight.objectives.next_events import (
     best_over_interests,
+    main_vectors_before,
     nearest_interest,
+    split_at_random_time,
     vectors_before,
 )
 from kinsight.objectives.registry import build_objectives
@@ -54,6 +56,16 @@ def test_each_target_is_predicted_by_one_of_its_users_interests() -> None:
     past = batch.seconds[users, places]
     assert (past > batch.seconds[users, 0]).all()
     assert found.shape == (len(users), 16)
+
+
+def test_what_is_no_item_is_predicted_from_the_main_vector() -> None:
+    encoder, _ = built("multi_interest", {})
+    encoder.eval()
+    batch = Batch.of(random_histories([9, 1, 6, 14]))
+    with torch.inference_mode():
+        found, users, _ = main_vectors_before(encoder, batch, torch.Generator().manual_seed(3))
+        past, _ = split_at_random_time(batch, torch.Generator().manual_seed(3))
+        assert torch.equal(found, encoder.read(encoder.encode(past))[users, 0])
 
 
 def test_targets_of_a_later_vocabulary_choose_an_interest_too() -> None:
