@@ -414,7 +414,7 @@ def test_reasons_are_what_the_seeds_take_more_by_the_name_known_at_the_date(ran:
 
 def test_refusals_are_counted_and_the_others_go_on(ran: Ran) -> None:
     assert ran.summary.counts["audiences_refused"] == 15
-    assert ran.summary.counts["audiences_published"] == 6
+    assert ran.summary.counts["audiences_published"] == 7
     assert ran.summary.producer["audience"] == sorted(AUDIENCES)
 
 
@@ -462,6 +462,7 @@ def test_a_second_date_tells_churn_and_a_first_date_never_sees_it(ran: Ran) -> N
     left = read(workspace, "audience_members", FIRST)
     assert sorted(left["audience"].unique()) == [
         "busy",
+        "fused",
         "kept",
         "opted-out",
         "oversized",

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse.linalg import svds
+from threadpoolctl import threadpool_limits
 
 from kinsight.bags import bag_fields, plain_fields
 
@@ -67,10 +68,10 @@ def fit_basis(bags: Mapping[str, sparse.csr_matrix], dimension: int = DIMENSION)
     found = min(dimension, min(together.shape) - 1)
     if found < 1:
         return BagBasis({}, 0)
-    # A fixed start: the same users give the same basis.
-    _, strength, right = svds(
-        together, k=found, v0=np.full(min(together.shape), 1.0), return_singular_vectors="vh"
-    )
+    # A fixed start, on one thread: the same users give the same basis to the bit.
+    start = np.full(min(together.shape), 1.0)
+    with threadpool_limits(1):
+        _, strength, right = svds(together, k=found, v0=start, return_singular_vectors="vh")
     right = right[np.argsort(-strength, kind="stable")].T.astype(np.float32)
     ends = np.cumsum([bag.shape[1] for bag in cut])[:-1]
     return BagBasis(dict(zip(fields, np.split(right, ends), strict=True)), found)
