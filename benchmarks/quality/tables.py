@@ -99,7 +99,7 @@ def keep(
     rows: Sequence[Sequence[object]],
     more: Mapping[str, Any],
     notes: Sequence[str] = (),
-    folder: Path = FOLDER,
+    folder: Path | None = None,
 ) -> None:
     """Print a table and save it as JSON and Markdown.
 
@@ -111,8 +111,9 @@ def keep(
         rows: Cells.
         more: What else the JSON file keeps.
         notes: Said under the table, such as what was refused.
-        folder: Where results go.
+        folder: Where results go; FOLDER by default.
     """
+    folder = folder or FOLDER
     markdown = table(columns, rows)
     text = "\n\n".join([about.strip(), markdown, *notes])
     page = folder / "RESULTS.md"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ from benchmarks.quality import (
     next_item,
     recipes,
     segments,
+    shops,
     stability,
     tables,
     thin,
@@ -255,3 +258,19 @@ def test_tables_are_kept_as_json_and_markdown(tmp_path: Path):
     kept = json.loads((tmp_path / "results" / "one.json").read_text(encoding="utf-8"))
     assert kept["rows"] == [["2"]]
     assert kept["x"] == 1
+
+
+@pytest.mark.parametrize("table", [lookalike, next_item, segments, thin, stability])
+def test_every_command_makes_its_table(
+    table: ModuleType, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(shops.SHOPS, "planted", lambda: shop)
+    monkeypatch.setattr(tables, "FOLDER", tmp_path)
+    monkeypatch.setattr(table, "recipes", lambda *_: WANTED[:2])
+    monkeypatch.setattr(sys, "argv", ["", "--data", "planted", "--draws", "2", "--epochs", "1"])
+    table.main()
+    kept = list((tmp_path / "results").glob("*.json"))
+    page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert kept
+    assert all(f"results/{path.name}" in page for path in kept)
+    assert "content_mean" in page
