@@ -8,7 +8,7 @@ import torch
 from scipy.sparse import csr_matrix
 
 from kinsight.encoders.base import FittedEncoder
-from kinsight.encoders.basis import item_basis
+from kinsight.encoders.basis import token_basis
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.registry import build_encoder
 from kinsight.errors import RefusedError
@@ -16,9 +16,9 @@ from tests.histories import SIZES, from_items
 
 
 def two_tastes(users: int = 60, seed: int = 1) -> csr_matrix:
-    """Even users meet items 2 to 15, odd ones 16 to 28; everybody meets item 29."""
+    """Even users meet items 2 to 15, odd ones 16 to 28; everybody meets item 29; no categories."""
     rng = np.random.default_rng(seed)
-    bags = np.zeros((users, SIZES["item"]))
+    bags = np.zeros((users, SIZES["item"] + SIZES["category"]))
     for user in range(users):
         own = np.arange(2, 16) if user % 2 == 0 else np.arange(16, 29)
         bags[user, rng.choice(own, 5)] = 1
@@ -30,9 +30,9 @@ def two_tastes(users: int = 60, seed: int = 1) -> csr_matrix:
 def encoder() -> FittedEncoder:
     made = build_encoder("content_mean", {"width": 2}, SIZES, seed=1)
     assert isinstance(made, FittedEncoder)
-    measures = made.fit_items(two_tastes(), seed=1)
+    measures = made.fit_tokens(two_tastes(), seed=1)
     assert measures["basis_users"] == 60
-    assert measures["basis_items"] == 28
+    assert measures["basis_tokens"] == 28
     assert 0.3 < measures["basis_variance_explained"] < 1
     return made
 
@@ -66,12 +66,12 @@ def test_what_everybody_meets_and_unknown_items_say_little(encoder: FittedEncode
 
 
 def test_equal_bags_and_seeds_give_equal_vectors() -> None:
-    one, other = (item_basis(two_tastes(), 8, seed=3) for _ in range(2))
+    one, other = (token_basis(two_tastes(), 8, seed=3) for _ in range(2))
     assert np.array_equal(one.vectors, other.vectors)
 
 
 def test_more_columns_than_items_are_left_empty() -> None:
-    basis = item_basis(two_tastes(users=4), 64, seed=3)
+    basis = token_basis(two_tastes(users=4), 64, seed=3)
     assert np.isfinite(basis.vectors).all()
     assert not basis.vectors[:, 4:].any()
     assert basis.variance_explained == pytest.approx(1.0)
@@ -79,4 +79,4 @@ def test_more_columns_than_items_are_left_empty() -> None:
 
 def test_a_catalogue_of_one_item_is_refused() -> None:
     with pytest.raises(RefusedError, match="tell items apart"):
-        item_basis(csr_matrix(([1.0, 1.0], ([0, 1], [7, 7])), shape=(2, 30)), 8, seed=3)
+        token_basis(csr_matrix(([1.0, 1.0], ([0, 1], [7, 7])), shape=(2, 30)), 8, seed=3)

@@ -38,7 +38,7 @@ def earlier(name: str, encoder: Any, basis: torch.Tensor | None = None) -> Earli
     given = {"width": 4} if name == "content_mean" else OPTIONS
     options = encoder_options(name, given).model_dump(mode="json")
     rows = same | {"item": item_rows()}
-    return EarlierModel("old", name, options, encoder.eval(), basis, rows)
+    return EarlierModel("old", name, options, encoder.eval(), basis, SIZES, rows)
 
 
 def test_rows_pass_from_token_to_token() -> None:
@@ -79,9 +79,9 @@ def test_only_the_same_encoder_with_the_same_options_is_begun_with() -> None:
 
 
 def tastes(users: int, seed: int) -> csr_matrix:
-    """Bags of users of four tastes over items 2 to 29."""
+    """Bags of users of four tastes over items 2 to 29, without categories."""
     rng = np.random.default_rng(seed)
-    bags = np.zeros((users, 30))
+    bags = np.zeros((users, 30 + SIZES["category"]))
     for user in range(users):
         own = 2 + 7 * (user % 4) + np.arange(7)
         bags[user, rng.choice(own, 4)] = 1
@@ -92,7 +92,7 @@ def tastes(users: int, seed: int) -> csr_matrix:
 def fitted(bags: csr_matrix, sizes: dict[str, int], before: Any = None) -> FittedEncoder:
     made = build_encoder("content_mean", {"width": 4}, sizes, seed=1)
     assert isinstance(made, FittedEncoder)
-    measures = made.fit_items(bags, 1, before)
+    measures = made.fit_tokens(bags, 1, before)
     assert ("basis_kept_cosine" in measures) == (before is not None)
     return made
 
@@ -102,10 +102,10 @@ def test_vectors_of_content_mean_stay_readable_across_retraining() -> None:
     model = earlier("content_mean", old)
     # Other users, items under other indices, and some new ones that nobody has met yet.
     later = tastes(200, seed=2).toarray()
-    renamed = np.zeros((200, 40))
+    renamed = np.zeros((200, 40 + SIZES["category"]))
     renamed[:, 2:30] = later[:, 2:30][:, ::-1]
     bags = csr_matrix(renamed)
-    turned = fitted(bags, GROWN, model.frozen_items())
+    turned = fitted(bags, GROWN, model.frozen_tokens())
     plain = fitted(bags, GROWN)
     # Users of one taste each; all their items bear today's indices.
     rng = np.random.default_rng(5)

@@ -267,7 +267,7 @@ def test_the_window_of_a_prefix_ends_before_its_sequence_begins() -> None:
     assert encoder.block_of(batch)[0].tolist() == [0, 0, 0, 1, 1, 1, 1, 2, 2, 3]
     windows = encoder.windows(batch)[0]
     assert not windows[:2].any()
-    frozen = encoder.frozen_items()
+    frozen = encoder.frozen_tokens()
     assert torch.allclose(windows[2], frozen[3:6].mean(0), atol=1e-6)
     assert torch.allclose(windows[3], frozen[3:10].mean(0), atol=1e-6)
 

@@ -16,7 +16,12 @@ class SequenceConfig(Settings):
     """Stage `sequence`: events to vocabularies, sequences, user_features and user_bags."""
 
     lookback_days: int = Field(365, ge=1, description="Only events this close to as-of count.")
-    max_length: int = Field(200, ge=2, le=5000, description="Latest events kept in a sequence.")
+    max_length: int = Field(
+        1_000,
+        ge=2,
+        le=5_000,
+        description="Latest events kept in a sequence; an encoder may read fewer (`latest_events`).",
+    )
     hot_user_events: int = Field(
         20_000, ge=10, description="A user with more events keeps only this many, the latest."
     )

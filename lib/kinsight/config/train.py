@@ -31,7 +31,7 @@ class ObjectiveConfig(ComponentConfig):
 class TrainConfig(Settings):
     """Stage `train`: sequences to one encoder."""
 
-    encoder: ComponentConfig = ComponentConfig(name="transformer")
+    encoder: ComponentConfig = ComponentConfig(name="content_mean")
     objective: list[ObjectiveConfig] = Field(
         default_factory=lambda: [ObjectiveConfig(name="next_item")]
     )

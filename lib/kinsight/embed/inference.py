@@ -56,7 +56,7 @@ def encode_batches(
     """
     encoder = built_encoder(artifact)
     for batch in batches:
-        histories = to_histories(batch)
+        histories = to_histories(batch).latest(encoder.latest_events)
         read = encode_histories(encoder, histories, by_length(batch), tokens, bfloat16)
         yield to_arrow(batch.column("user_id"), histories.length, *read)
 
@@ -119,6 +119,7 @@ def encode_histories(
     Raises:
         ArithmeticError: If a vector is not finite.
     """
+    histories = histories.latest(encoder.latest_events)
     vectors = torch.empty(len(histories), encoder.interests, encoder.dimension)
     weights = torch.empty(len(histories), encoder.interests)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):

@@ -52,12 +52,14 @@ class Encoder(nn.Module, ABC):
         learns: False for encoders that are used as they were initialised.
         dimension: Width d of a user vector; that of ``item_vectors`` where there are several.
         interests: Vectors K a user.
+        latest_events: Events of a history that it is given at most, the latest; None: all.
         reads_at_events: True where ``read_at_events`` works: the encoder is causal, so one pass
             gives the user vector as it was after each event.
     """
 
     options_type: ClassVar[type[Settings]]
     learns: ClassVar[bool] = True
+    latest_events: int | None = None
     dimension: int
     interests: int
     reads_at_events: bool
@@ -123,41 +125,43 @@ class QueryEncoder(Encoder):
 
 
 class FittedEncoder(Encoder):
-    """An encoder with item vectors that come from counts instead of gradients, and stay frozen.
+    """An encoder with vectors of tokens that come from counts, not gradients, and stay frozen.
 
     Attributes:
-        fitting_users: Users that ``fit_items`` is given at most.
+        frozen_fields: The fields that have such vectors, "item" first.
+        fitting_users: Users that ``fit_tokens`` is given at most.
     """
 
     learns: ClassVar[bool] = False
+    frozen_fields: ClassVar[tuple[str, ...]] = ("item",)
     fitting_users: int
 
     @abstractmethod
-    def frozen_items(self) -> Tensor:
-        """The frozen vectors themselves, [items, F], float32."""
+    def frozen_tokens(self) -> Tensor:
+        """The frozen vectors themselves, [tokens, F], float32: the fields one after another."""
 
-    def fit_items(
+    def fit_tokens(
         self, bags: csr_matrix, seed: int, earlier: FloatMatrix | None = None
     ) -> dict[str, float]:
-        """Put the item vectors in their place.
+        """Put the vectors in their place.
 
         Args:
-            bags: Events of each user with each item index, [users, items].
+            bags: Events of each user with each token, [users, tokens].
             seed: Seed of random draws.
-            earlier: Vectors of the same items by an earlier model, [items, F], zero where it had
+            earlier: Vectors of the same tokens by an earlier model, [tokens, F], zero where it had
                 none: the new ones are to be readable beside them.
 
         Returns:
             Measures of the fit.
 
         Raises:
-            RefusedError: If the bags tell nothing about items.
+            RefusedError: If the bags tell nothing about tokens.
         """
         # Imported here: executors use a fitted model and need not load scikit-learn.
-        from kinsight.encoders.basis import item_basis, turned_onto
+        from kinsight.encoders.basis import token_basis, turned_onto
 
-        frozen = self.frozen_items()
-        basis = item_basis(bags, frozen.shape[1], seed)
+        frozen = self.frozen_tokens()
+        basis = token_basis(bags, frozen.shape[1], seed)
         vectors, measures = basis.vectors, {}
         if earlier is not None and earlier.shape == vectors.shape:
             vectors, measures["basis_kept_cosine"] = turned_onto(vectors, earlier)
@@ -165,6 +169,6 @@ class FittedEncoder(Encoder):
             frozen.copy_(torch.from_numpy(vectors))
         return measures | {
             "basis_users": float(basis.users),
-            "basis_items": float(basis.items),
+            "basis_tokens": float(basis.tokens),
             "basis_variance_explained": basis.variance_explained,
         }

@@ -1,7 +1,8 @@
-"""Item vectors from who meets what: the right singular vectors of the users' tf-idf bags.
+"""Vectors of tokens from who meets what: the right singular vectors of the users' tf-idf bags.
 
 Row u of the matrix holds log(1 + n_uj) · idf_j with idf_j = log(1 + users / users with j), scaled
-to length 1. With X ≈ U S Vᵀ the vector of item j is idf_j · V_j, less the mean over all events, so
+to length 1; tokens are items, or items and categories side by side. With X ≈ U S Vᵀ the vector of
+token j is idf_j · V_j, less the mean over all events, so
 that the mean over a user's events is the projection of that user's bag, and the average event zero.
 (Deerwester et al., "Indexing by Latent Semantic Analysis", 1990.)
 
@@ -19,7 +20,7 @@ pairs; .925 without idf, .935 with V S, .924 without taking the mean away.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -34,35 +35,34 @@ from kinsight.errors import RefusedError
 
 @dataclasses.dataclass(frozen=True)
 class Basis:
-    """Item vectors and how they came about.
+    """Vectors of tokens and how they came about.
 
     Attributes:
-        vectors: One vector an item index, [items, width], float32; zero for padding, unknown, and
-            items that no user of the fit met. Columns beyond the rank of the bags are zero.
+        vectors: One vector a token, [tokens, width], float32; zero for those that no user of the
+            fit met. Columns beyond the rank of the bags are zero.
         users: Users that it was fitted on.
-        items: Items with a vector.
+        tokens: Tokens with a vector.
         variance_explained: Share of the squared length of the bags that the basis keeps.
     """
 
     vectors: npt.NDArray[np.float32]
     users: int
-    items: int
+    tokens: int
     variance_explained: float
 
 
-def item_basis(bags: csr_matrix, width: int, seed: int) -> Basis:
-    """Fit item vectors.
+def token_basis(bags: csr_matrix, width: int, seed: int) -> Basis:
+    """Fit vectors of tokens.
 
     Args:
-        bags: Events of each user with each item index, [users, items].
+        bags: Events of each user with each token, [users, tokens]; see ``bags_of``.
         width: Width of the vectors.
         seed: Seed of the randomised decomposition.
 
     Raises:
-        RefusedError: If fewer than two items are met by users of the fit.
+        RefusedError: If fewer than two tokens are met by users of the fit.
     """
     known = np.flatnonzero(np.asarray(bags.sum(axis=0)).ravel())
-    known = known[known > UNKNOWN]
     if len(known) < 2:
         raise RefusedError(
             "There is nothing to tell items apart by.",
@@ -119,18 +119,25 @@ def turned_onto(
     return turned, float(((new * old).sum(axis=1) / lengths).mean())
 
 
-def bags_of(parts: Iterable[Histories], items: int) -> csr_matrix:
-    """How often each user met each item, [users, items].
+def bags_of(parts: Iterable[Histories], sizes: Mapping[str, int]) -> csr_matrix:
+    """How often each user met each token, [users, tokens of all fields].
 
     Args:
         parts: The users, in parts.
-        items: Rows of the item table; items of a later vocabulary are left out.
+        sizes: The fields, and the rows of their tables. Padding, unknown, and tokens of a later
+            vocabulary are left empty.
     """
-    bags = [csr_matrix((0, items))]
+    bags = [csr_matrix((0, sum(sizes.values())))]
     for histories in parts:
-        item = histories.columns["item"]
-        row = np.repeat(np.arange(len(histories)), histories.length)
-        known = item < items
-        cells = (np.ones(int(known.sum())), (row[known], item[known]))
-        bags.append(csr_matrix(cells, shape=(len(histories), items)))
+        user = np.repeat(np.arange(len(histories)), histories.length)
+        rows, columns, begin = [], [], 0
+        for field, size in sizes.items():
+            token = histories.columns[field]
+            known = (token > UNKNOWN) & (token < size)
+            rows.append(user[known])
+            columns.append(token[known] + begin)
+            begin += size
+        row, column = np.concatenate(rows), np.concatenate(columns)
+        shape = (len(histories), begin)
+        bags.append(csr_matrix((np.ones(len(row)), (row, column)), shape=shape))
     return csr_matrix(vstack(bags))

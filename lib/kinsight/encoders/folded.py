@@ -38,6 +38,9 @@ from kinsight.encoders.transformer import Block, visible_events
 class FoldedOptions(HeadOptions):
     """Options of `folded`."""
 
+    latest_events: int = Limit(
+        1_000, ge=2, le=5_000, description="Events of a history that are read, the latest."
+    )
     layers: int = Limit(1, ge=1, le=48, description="Blocks inside folds, and as many across.")
     fold_by: Literal["category", "brand", "item"] = Limit(
         "category", description="Events with the same one are a fold."

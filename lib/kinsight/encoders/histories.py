@@ -64,6 +64,18 @@ class Histories:
         places = ranges(self.start, length)
         return Histories({n: c[places] for n, c in self.columns.items()}, length)
 
+    def latest(self, events: int | None) -> Histories:
+        """The latest events of each user.
+
+        Args:
+            events: To keep of each user at most; None: all.
+        """
+        if events is None or self.length.max(initial=0) <= events:
+            return self
+        length = np.minimum(self.length, events)
+        places = ranges(self.start + self.length - length, length)
+        return Histories({n: c[places] for n, c in self.columns.items()}, length)
+
     def padded(self, column: str) -> AnyInts:
         """One column as a matrix [users, longest], zeros after the last event of a user."""
         values = self.columns[column]

@@ -45,6 +45,9 @@ from kinsight.encoders.transformer import Block, visible_events
 class LongTermPrefixOptions(HeadOptions):
     """Options of `long_term_prefix`."""
 
+    latest_events: int = Limit(
+        1_000, ge=2, le=5_000, description="Events of a history that are read, the latest."
+    )
     layers: int = Limit(2, ge=1, le=48)
     recent_events: int = Limit(
         50,
@@ -133,7 +136,7 @@ class LongTermPrefix(EventEncoder, FittedEncoder):
         self.pool = Pool(options.pooling, width)
         self.dimension = self.pool.dimension
 
-    def frozen_items(self) -> Tensor:
+    def frozen_tokens(self) -> Tensor:
         """The frozen item vectors, [items, frozen_width]."""
         return self.frozen
 

@@ -19,6 +19,9 @@ class InputOptions(Settings):
     width: int = Limit(64, ge=4, description="Width of an event's input.")
     dropout: float = Limit(0.2, ge=0, lt=1)
     fields: list[Field] = Limit(list(FIELDS), description="What of an event is read.")
+    latest_events: int = Limit(
+        200, ge=2, le=5_000, description="Events of a history that are read, the latest."
+    )
     positions: int = Limit(512, ge=2, description="Distinct times told apart; later ones share.")
 
     @model_validator(mode="after")

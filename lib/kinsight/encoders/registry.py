@@ -83,4 +83,12 @@ def build_encoder(
     checked = encoder_options(name, options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return encoder_type(name)(sizes, checked)
+        encoder = encoder_type(name)(sizes, checked)
+    encoder.latest_events = latest_events(checked)
+    return encoder
+
+
+def latest_events(options: Settings) -> int | None:
+    """Events of a history that an encoder with such options is given at most; None: all."""
+    found: int | None = getattr(options, "latest_events", None)
+    return found

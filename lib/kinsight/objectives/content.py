@@ -38,12 +38,12 @@ def content_basis(
         RefusedError: If users share too few items.
     """
     # Imported here: checking a configuration reads the registry and need not load scikit-learn.
-    from kinsight.encoders.basis import bags_of, item_basis
+    from kinsight.encoders.basis import bags_of, token_basis
 
-    basis = item_basis(bags_of(sample(users), items), width, BASIS_SEED)
+    basis = token_basis(bags_of(sample(users), {"item": items}), width, BASIS_SEED)
     measures = {
         "content_users": float(basis.users),
-        "content_items": float(basis.items),
+        "content_items": float(basis.tokens),
         "content_variance_explained": basis.variance_explained,
     }
     return F.normalize(torch.from_numpy(basis.vectors), dim=1), measures

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import faiss
@@ -43,6 +43,7 @@ class EarlierModel:
         options: All options of it.
         encoder: The encoder, in evaluation mode.
         item_basis: The space that its objective placed users in, [items then, d], if one did.
+        sizes: Rows of its vocabulary tables.
         rows: By field, the index that each of today's indices had then [size]; unknown where it
             had none.
     """
@@ -52,6 +53,7 @@ class EarlierModel:
     options: Mapping[str, Any]
     encoder: Encoder
     item_basis: Tensor | None
+    sizes: Mapping[str, int]
     rows: Mapping[str, IntArray]
 
     def is_like(self, config: TrainConfig) -> bool:
@@ -67,23 +69,27 @@ class EarlierModel:
         }
         return Histories(columns, histories.length)
 
-    def frozen_items(self) -> npt.NDArray[np.float32] | None:
-        """Its frozen vector of each of today's items [items, F], zero for those unknown then.
+    def frozen_tokens(self) -> npt.NDArray[np.float32] | None:
+        """Its frozen vector of each of today's tokens [tokens, F], zero for those unknown then.
 
         None where its encoder has none.
         """
         if not isinstance(self.encoder, FittedEncoder):
             return None
-        return self._of_todays_items(self.encoder.frozen_items())
+        return self._of_today(self.encoder.frozen_tokens(), self.encoder.frozen_fields)
 
     def basis_of_items(self) -> npt.NDArray[np.float32] | None:
         """The same of the space that its objective placed users in."""
-        return None if self.item_basis is None else self._of_todays_items(self.item_basis)
+        return None if self.item_basis is None else self._of_today(self.item_basis, ("item",))
 
-    def _of_todays_items(self, table: Tensor) -> npt.NDArray[np.float32]:
-        then = table.detach().numpy().copy()
-        then[: UNKNOWN + 1] = 0.0
-        vectors: npt.NDArray[np.float32] = then[self.rows["item"]]
+    def _of_today(self, table: Tensor, fields: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Rows of a table of the tokens of some fields, one field after another, as of today."""
+        then, begin, found = table.detach().numpy(), 0, []
+        for field in fields:
+            rows = self.rows[field]
+            found.append(np.where((rows > UNKNOWN)[:, None], then[begin + rows], np.float32(0)))
+            begin += self.sizes[field]
+        vectors: npt.NDArray[np.float32] = np.concatenate(found)
         return vectors
 
     def start(self, encoder: Encoder) -> None:
@@ -93,7 +99,7 @@ class EarlierModel:
         """
         earlier, own = self.encoder.state_dict(), encoder.state_dict()
         fields = vocabulary_tables(encoder)
-        frozen = encoder.frozen_items() if isinstance(encoder, FittedEncoder) else None
+        frozen = encoder.frozen_tokens() if isinstance(encoder, FittedEncoder) else None
         for name, value in own.items():
             if frozen is not None and value.data_ptr() == frozen.data_ptr():
                 continue

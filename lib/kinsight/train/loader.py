@@ -29,6 +29,7 @@ from kinsight.encoders.histories import (
     cut_by_tokens,
     ranges,
 )
+from kinsight.encoders.registry import encoder_options, latest_events
 from kinsight.errors import IntegrityError
 from kinsight.hashing import hash_fractions
 from kinsight.train.files import count_long, footer_rows, part_number, readable_url
@@ -89,6 +90,7 @@ class SequenceLoader:
         batch_tokens: Events a batch, padding included.
         rank: This process, from 0; it reads its shard alone.
         ranks: Processes that train together. Their shards are the table: every row is in one.
+        latest_events: Events of a history that are given at most, the latest; None: all.
 
     Raises:
         ConfigError: If a path holds characters that petastorm cannot read.
@@ -105,6 +107,7 @@ class SequenceLoader:
         batch_tokens: int,
         rank: int = 0,
         ranks: int = 1,
+        latest_events: int | None = None,
     ) -> None:
         self.urls = sorted((readable_url(file) for file in files), key=part_number)
         groups = footer_rows(self.urls)
@@ -123,6 +126,7 @@ class SequenceLoader:
         self.sample_users = sample_users
         self.seed = seed
         self.batch_tokens = batch_tokens
+        self.latest_events = latest_events
 
     @classmethod
     def of(
@@ -138,6 +142,7 @@ class SequenceLoader:
             config.batch_tokens,
             rank,
             ranks,
+            latest_events(encoder_options(config.encoder.name, config.encoder.options)),
         )
 
     def survey(self) -> Survey:
@@ -269,7 +274,8 @@ class SequenceLoader:
         )
         with reader:
             for row_group in reader:
-                yield from_pages(row_group.indices, row_group.times)
+                histories, draw = from_pages(row_group.indices, row_group.times)
+                yield histories.latest(self.latest_events), draw
         if rows != self.rows:
             raise IntegrityError(
                 "Training did not see every sequence once.",

@@ -88,6 +88,7 @@ def read_earlier_model(
         options=artifact.options,
         encoder=encoder,
         item_basis=artifact.item_basis(),
+        sizes=artifact.vocabulary_sizes,
         rows={field: rows_by_token(now[field], then[field]) for field in FIELDS},
     )
 

@@ -93,11 +93,12 @@ def train_encoder(
         fitted_on, fitted = 0, {}
         if isinstance(encoder, FittedEncoder):
             _require_users(survey, config)
-            bags = bags_of(loader.sample(encoder.fitting_users), vocabulary.sizes["item"])
+            sizes = {field: vocabulary.sizes[field] for field in encoder.frozen_fields}
+            bags = bags_of(loader.sample(encoder.fitting_users), sizes)
             fitted_on = bags.shape[0]
-            with progress.step(f"fitting item vectors on {fitted_on:,} users"):
-                before = earlier.frozen_items() if earlier and earlier.is_like(config) else None
-                fitted = encoder.fit_items(bags, config.seed, before)
+            with progress.step(f"fitting vectors of tokens on {fitted_on:,} users"):
+                before = earlier.frozen_tokens() if earlier and earlier.is_like(config) else None
+                fitted = encoder.fit_tokens(bags, config.seed, before)
         if not encoder.learns:
             if fitted:
                 fitted |= _drift(encoder.eval(), earlier, survey, config)
