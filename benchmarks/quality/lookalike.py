@@ -28,10 +28,17 @@ from benchmarks.quality.audiences import (
     redeemers,
 )
 from benchmarks.quality.history import Past
-from benchmarks.quality.recipes import SHORT, Made, Recipe, make_before, recipes, try_to_make
+from benchmarks.quality.recipes import (
+    DEFAULT,
+    Made,
+    Recipe,
+    batch_of,
+    make_before,
+    recipes,
+    try_to_make,
+)
 from benchmarks.quality.shops import BEAUTY, SHOPS, at_hand
 from benchmarks.quality.ways import SO_FAR, Crowd, Way, ways
-from kinsight.encoders.batch import Batch
 from kinsight.encoders.histories import cut_by_tokens
 from kinsight.expand.measures import BoolArray, FloatArray, auc
 from kinsight.hashing import hash_fractions
@@ -98,7 +105,7 @@ def crowd_of(audience: Audience, trained: Mapping[str, Made]) -> Crowd:
     """The pool of an audience in all views."""
     past = audience.past
     vectors = {name: made.vectors(past.histories) for name, made in trained.items()}
-    default = vectors.get(SHORT[-1], next(iter(vectors.values()), None))
+    default = vectors.get(DEFAULT, next(iter(vectors.values()), None))
     scores: dict[str, FloatArray] = {}
     if audience.items is not None:
         items = audience.items
@@ -127,7 +134,7 @@ def _chance(made: Made, objective: Any, past: Past, items: np.ndarray) -> FloatA
     chosen = torch.from_numpy(items)
     with torch.inference_mode():
         for part in cut_by_tokens(histories.length[order], 4_096):
-            batch = Batch.of(histories.take(order[part]))
+            batch = batch_of(made.encoder, histories.take(order[part]))
             logits = objective.scores(made.encoder, batch).log_softmax(dim=1)
             found[order[part]] = logits[:, chosen].logsumexp(dim=1).double().numpy()
     return found

@@ -28,17 +28,22 @@ from torch import Tensor
 from benchmarks.quality import tables
 from benchmarks.quality.audiences import past_of
 from benchmarks.quality.history import Past, before
-from benchmarks.quality.recipes import Made, Recipe, make, recipes, try_to_make
+from benchmarks.quality.recipes import Made, Recipe, batch_of, make, recipes, try_to_make
 from benchmarks.quality.shops import BEAUTY, SHOPS, at_hand, beauty
 from kinsight.config import SequenceConfig
-from kinsight.encoders.batch import Batch
 from kinsight.encoders.event_input import UNKNOWN
 from kinsight.encoders.histories import Histories, cut_by_tokens
 from kinsight.objectives.ranking import SCORES_AT_MOST, split_latest
 
 AT = (10, 20)
 BEAUTY_LENGTH = 50
-BEAUTY_TRAINING = {"batch_tokens": 2_048, "learning_rate": 1e-3}
+BEAUTY_TRAINING = {"batch_tokens": 2_048, "learning_rate": 1e-3, "holdout_share": 0.02}
+BEAUTY_OPTIONS = {
+    "transformer": {
+        "fields": ["item", "position"], "positions": 64, "pooling": "last", "dropout": 0.3,
+    }
+}  # fmt: skip
+"""As the published models read this data: items in order, the latest state predicts."""
 PUBLISHED = (
     ("popularity, published", ".0152", ".0068"),
     ("GRU4Rec, published", ".0283", ".0137"),
@@ -141,13 +146,13 @@ def score_of(made: Made) -> Score | None:
     encoder = made.encoder
     ranking = [one for one in made.objectives.values() if hasattr(one, "scores")]
     if ranking:
-        return lambda histories: ranking[0].scores(encoder, Batch.of(histories))
+        return lambda histories: ranking[0].scores(encoder, batch_of(encoder, histories))
     if made.recipe.objectives or encoder.dimension != encoder.item_vectors().shape[1]:
         return None
     items = torch.nn.functional.normalize(encoder.item_vectors(), dim=1)
 
     def products(histories: Histories) -> Tensor:
-        return encoder.read(encoder.encode(Batch.of(histories)))[:, 0] @ items.T
+        return encoder.read(encoder.encode(batch_of(encoder, histories)))[:, 0] @ items.T
 
     return products
 
@@ -212,7 +217,11 @@ def _measures(scores: Tensor, truth: npt.NDArray[np.int64], what: str) -> dict[s
 def train(of: Exam, recipe: Recipe, seed: int, training: Mapping[str, object]) -> Made:
     """A recipe on the training part."""
     vocabulary = dataclasses.replace(of.past.vocabulary(), item_frequency=of.frequency)
-    more = {**(BEAUTY_TRAINING if of.name == BEAUTY else {}), **training}
+    more = dict(training)
+    if of.name == BEAUTY:
+        more = {**BEAUTY_TRAINING, **more}
+        if recipe.encoder in BEAUTY_OPTIONS:
+            more["encoder"] = {"name": recipe.encoder, **BEAUTY_OPTIONS[recipe.encoder]}
     return make(recipe, of.ids, of.train, vocabulary, seed, more)
 
 

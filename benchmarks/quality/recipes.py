@@ -27,6 +27,7 @@ from benchmarks.shapes import write_parts
 from kinsight.config import TrainConfig
 from kinsight.embed.inference import encode_histories
 from kinsight.encoders.base import Encoder
+from kinsight.encoders.batch import Batch
 from kinsight.encoders.histories import COLUMNS, Histories
 from kinsight.encoders.registry import ENCODERS
 from kinsight.errors import KinsightError
@@ -38,7 +39,10 @@ from kinsight.train.loop import Fit, WeightedObjectives
 from kinsight.train.training import Vocabulary, learn_here, train_encoder
 
 FLOORS = ("random", "content_mean")
-DEFAULT_ENCODER = TrainConfig().encoder.name
+DEFAULT = TrainConfig().encoder.name
+"""The encoder whose vectors the product's scorers read by default; one that is not trained."""
+TRAINED_ENCODER = "transformer"
+"""The encoder that objectives are compared on."""
 DEFAULT_OBJECTIVE = TrainConfig().objective[0].name
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -51,7 +55,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 TRAINING: Mapping[str, Any] = {"learning_rate": 0.005, "minimum_users": 20}
 """Settings of training that differ from the defaults: data of hundreds to thousands of users."""
 
-SHORT = (*FLOORS, f"{DEFAULT_ENCODER} + {DEFAULT_OBJECTIVE}")
+SHORT = (*FLOORS, f"{TRAINED_ENCODER} + {DEFAULT_OBJECTIVE}")
 """Recipes of the short form."""
 
 
@@ -116,6 +120,11 @@ class Made:
         return np.ascontiguousarray(read[:, 0].numpy())
 
 
+def batch_of(encoder: Encoder, histories: Histories) -> Batch:
+    """Histories as an encoder reads them."""
+    return Batch.of(histories.latest(encoder.latest_events))
+
+
 def recipes(is_long: bool, only: Sequence[str] = ()) -> list[Recipe]:
     """The recipes of a table: floors first, then by name.
 
@@ -132,7 +141,7 @@ def recipes(is_long: bool, only: Sequence[str] = ()) -> list[Recipe]:
     ]
     found += [Recipe(name, (DEFAULT_OBJECTIVE,)) for name in trained]
     found += [
-        Recipe(DEFAULT_ENCODER, (name,)) for name in sorted(OBJECTIVES) if name != DEFAULT_OBJECTIVE
+        Recipe(TRAINED_ENCODER, (name,)) for name in sorted(OBJECTIVES) if name != DEFAULT_OBJECTIVE
     ]
     if only:
         return [r for r in found if r.is_floor or r.name in only]

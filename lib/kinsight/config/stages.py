@@ -20,7 +20,7 @@ class SequenceConfig(Settings):
         1_000,
         ge=2,
         le=5_000,
-        description="Latest events kept in a sequence; an encoder may read fewer (`latest_events`).",
+        description="Latest events kept in a sequence; encoders may read fewer (`latest_events`).",
     )
     hot_user_events: int = Field(
         20_000, ge=10, description="A user with more events keeps only this many, the latest."
