@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinsight.config import ObjectiveConfig
-from kinsight.encoders.base import Encoder
+from kinsight.encoders.base import Encoder, FittedEncoder
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.histories import Histories
 from kinsight.encoders.registry import build_encoder
@@ -95,8 +95,9 @@ def test_halves_of_held_out_users_lie_nearer_after_training(name: str) -> None:
 
 def test_equal_vectors_for_everybody_are_worth_chance() -> None:
     encoder = build_encoder("content_mean", {"width": 4}, SIZES, seed=1)
+    assert isinstance(encoder, FittedEncoder)
     with torch.no_grad():
-        encoder.item_vectors().fill_(1.0)
+        encoder.frozen_tokens().fill_(1.0)
     objective = views_objective(build_encoder("gru", NO_DROPOUT, SIZES, seed=1))
     with torch.inference_mode():
         found = objective.measures(encoder, random_histories([12] * 40), 4_096)
