@@ -140,6 +140,7 @@ def read_tables(spark: SparkSession, folder: Path, planted: Planted) -> Inputs:
         vocabulary=nobody,
         titles=nobody,
         token_weights=weights,
+        interests=1,
         dimension=planted.vectors.shape[1],
         model_version="planted",
         identities=None,

@@ -18,6 +18,7 @@ from kinsight.config import ExpandConfig
 from kinsight.errors import ConfigError, RefusedError
 from kinsight.expand import job
 from kinsight.expand.fitting import Expansion, fit_expansion
+from kinsight.expand.inputs import user_vectors
 from kinsight.expand.job import run_expand
 from kinsight.expand.linked import Identities, with_linked_users, with_refusals
 from kinsight.expand.sample import Admitted, Sample
@@ -478,6 +479,15 @@ def test_a_wrong_predicate_stops_the_stage(ran: Ran, tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match="a: seeds"):
         run_expand(workspace, workspace.as_of(FIRST))
+
+
+def test_vectors_of_a_user_stand_one_after_another_by_interest(spark: SparkSession) -> None:
+    rows = spark.createDataFrame(
+        [("a", 1, [3.0, 4.0]), ("b", 0, [5.0, 6.0]), ("a", 0, [1.0, 2.0]), ("b", 1, [7.0, 8.0])],
+        "user_id STRING, interest INT, vector ARRAY<FLOAT>",
+    )
+    together = {row["user_id"]: row["vector"] for row in user_vectors(rows, 2).collect()}
+    assert together == {"a": [1.0, 2.0, 3.0, 4.0], "b": [5.0, 6.0, 7.0, 8.0]}
 
 
 def test_a_date_without_vectors_is_refused(ran: Ran) -> None:

@@ -13,6 +13,7 @@ import pytest
 from scipy import sparse
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from kinsight.errors import IntegrityError
 from kinsight.expand.measures import auc
 from kinsight.expand.scorers.bag_basis import basis_fields, fit_basis
 from kinsight.expand.scorers.base import Scorer, cross_fit, inner_folds
@@ -21,7 +22,7 @@ from kinsight.expand.scorers.boosted import Boosted, trees_of
 from kinsight.expand.scorers.centroid import Centroid, seed_centres, spherical_centres
 from kinsight.expand.scorers.knn import MOST_BACKGROUND, MOST_SEEDS, Knn
 from kinsight.expand.scorers.logistic import Logistic
-from kinsight.expand.scorers.many import score_many, stack_parts
+from kinsight.expand.scorers.many import ManyModels, score_many, stack_parts
 from kinsight.expand.scorers.registry import SCORERS
 from kinsight.expand.scorers.tree_model import tree_inputs
 from kinsight.expand.scorers.users import (
@@ -356,6 +357,47 @@ def test_users_are_decoded_from_a_slice_of_arrow_with_missing_parts() -> None:
     np.testing.assert_allclose(users.vectors, [[1, 2], [0, 0], [3, 4]])
     np.testing.assert_allclose(users.bags["item"].toarray()[0], [0, 0, 1, 0])
     assert users.bags["item"][2].nnz == 0
+
+
+def test_several_vectors_of_a_user_stand_one_after_another() -> None:
+    batch = pa.RecordBatch.from_pydict(
+        {
+            "user_id": ["a", "b"],
+            "events": [1, 1],
+            "order": [0.1, 0.2],
+            "part": [0, 1],
+            "vector": pa.array([[1, 2, 3, 4, 5, 6], None], pa.list_(pa.float32())),
+        }
+    )
+    users = decode(batch, Reading({}, 2, 3))
+    assert [vectors[0].tolist() for vectors in users.all_vectors()] == [[1, 2], [3, 4], [5, 6]]
+    with pytest.raises(IntegrityError, match="different widths"):
+        decode(batch, Reading({}, 2, 2))
+
+
+@pytest.mark.parametrize("name", ["centroid", "knn", "logistic"])
+def test_a_user_scores_by_the_vector_that_is_most_like_the_seeds(name: str) -> None:
+    alone, taste = planted_users(600)
+    seeds, background, hidden = masks(alone, taste)
+    # The taste of every other hidden user stands in the second vector, the first is anybody's.
+    moved = hidden & (np.arange(600) % 2 == 0)
+    anybody = alone.vectors[np.flatnonzero(~taste)[np.arange(600) % (~taste).sum()]]
+    users = dataclasses.replace(
+        alone,
+        vectors=np.where(moved[:, None], anybody, alone.vectors),
+        further=np.where(moved[:, None], alone.vectors, anybody)[:, None],
+    )
+    scorer = SCORERS[name]
+    settings = scorer.tune(users, seeds, background)
+    model = scorer.fit(users, seeds, background, background, settings)
+    main = model.score(dataclasses.replace(users, further=None))
+    best = model.score(users)
+    assert (best >= main - 1e-9).all()
+    rest = background & ~hidden
+    assert auc(best[moved | rest], moved[moved | rest]) > 0.6
+    assert auc(main[moved | rest], moved[moved | rest]) < 0.6
+    many = ManyModels.of([model])
+    np.testing.assert_allclose(many.score(users)[:, 0], best)
 
 
 def test_rare_tokens_weigh_more() -> None:

@@ -28,12 +28,13 @@ class Inputs:
         features: Rows of user_features of the date: the users with history.
         attributes: user_id, attributes, consent as known at the instant.
         bags: user_id, bags.
-        vectors: user_id, vector: the first vector of each user.
+        vectors: user_id, vector: the vector of each user; of several all, one after another.
         segment_members: By segmentation: user_id, segment_id (the main segment).
         vocabulary: field, index, token, label of the bags.
         titles: item_id, title as known at the instant, of the items that have one.
         token_weights: By field of the bags, the inverse document frequency of each index.
-        dimension: Width of the vectors.
+        dimension: Width of a vector.
+        interests: Vectors a user.
         model_version: The encoder of the vectors.
         identities: What links anonymous ids to users; None where nothing was ever ingested.
         basis: What makes components of bags; None where no audience needs them.
@@ -48,6 +49,7 @@ class Inputs:
     titles: DataFrame
     token_weights: dict[str, FloatArray]
     dimension: int
+    interests: int
     model_version: str
     identities: Identities | None
     basis: BagBasis | None = None
@@ -67,12 +69,9 @@ def read_inputs(run: StageRun, as_of: AsOf, audiences: Iterable[AudienceDefiniti
     features = run.require("user_features", as_of=date, made_by="sequence")
     segmentations = {a.seeds.segmentation for a in audiences if a.seeds.segment is not None}
     of_date = F.col("as_of") == F.lit(date)
-    vectors = (
-        run.read(embeddings)
-        .where(of_date & (F.col("model_version") == model_version) & (F.col("interest") == 0))
-        .select("user_id", "vector")
-    )
-    width = vectors.select(F.size("vector")).first()
+    rows = run.read(embeddings).where(of_date & (F.col("model_version") == model_version))
+    width = rows.select(F.size("vector")).first()
+    interests = embeddings.record.counts.get("interests", 1)
     tokens = _vocabulary(run, as_of, vocabulary)
     identities = _identities(run, as_of)
     attributes = _attributes(run, as_of)
@@ -84,15 +83,30 @@ def read_inputs(run: StageRun, as_of: AsOf, audiences: Iterable[AudienceDefiniti
         bags=run.read(bags)
         .where(of_date & (F.col("vocabulary_version") == vocabulary))
         .select("user_id", "bags"),
-        vectors=vectors,
+        vectors=user_vectors(rows, interests),
         segment_members={name: _members(run, as_of, name) for name in sorted(segmentations)},
         vocabulary=tokens.select("field", "index", "token", "label"),
         titles=_titles(run, as_of),
         token_weights=_token_weights(tokens),
         dimension=0 if width is None else int(width[0]),
+        interests=interests,
         model_version=model_version,
         identities=identities,
     )
+
+
+def user_vectors(rows: DataFrame, interests: int) -> DataFrame:
+    """user_id and vector: the vectors of a user one after another in one array.
+
+    Args:
+        rows: Rows of embeddings of one date and model.
+        interests: Vectors a user.
+    """
+    if interests == 1:
+        return rows.select("user_id", "vector")
+    ordered = F.array_sort(F.collect_list(F.struct("interest", "vector")))
+    joined = F.flatten(F.transform(ordered, lambda row: row["vector"]))
+    return rows.groupBy("user_id").agg(joined.alias("vector"))
 
 
 def _attributes(run: StageRun, as_of: AsOf) -> DataFrame:

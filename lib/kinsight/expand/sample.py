@@ -103,7 +103,7 @@ def collect_basis(roster: Roster, inputs: Inputs, admitted: Sequence[Admitted]) 
     weights = {f: inputs.token_weights[f] for f in basis_fields(inputs.token_weights)}
     table = with_history(drawn, inputs, weights).toArrow()
     rows = table.sort_by("user_id").combine_chunks().to_batches()
-    reading = Reading(weights, inputs.dimension)
+    reading = Reading(weights, inputs.dimension, inputs.interests)
     return fit_basis(decode(rows[0], reading).bags) if rows else None
 
 
@@ -123,7 +123,8 @@ def collect_samples(
         drawn = roster.frame.where(_any(_drawn(roster, a, config) for a in batch))
         table = with_history(drawn, inputs, weights, *traits, *readable)
         rows = table.toArrow().sort_by("user_id").combine_chunks().to_batches()[0]
-        users = decode(rows, Reading(weights, inputs.dimension, len(readable), inputs.basis))
+        reading = Reading(weights, inputs.dimension, inputs.interests, len(readable), inputs.basis)
+        users = decode(rows, reading)
         roles = rows.column("roles").flatten().to_numpy().reshape(-1, len(roster.names))
         for audience in batch:
             role = roles[:, roster.names.index(audience.name)] & STANDING

@@ -48,7 +48,8 @@ def score_users(
     fields = {*(basis.directions if basis else ()), *(f for part in models for f in part.bags)}
     weights = {field: inputs.token_weights[field] for field in sorted(fields)}
     columns = readable_columns() if any(part.reads_features for part in models) else []
-    reading = Reading(weights, inputs.dimension, len(columns) if columns else None, basis)
+    readable = len(columns) if columns else None
+    reading = Reading(weights, inputs.dimension, inputs.interests, readable, basis)
     audiences = len(roster.names)
 
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -35,7 +35,8 @@ class CentroidModel:
 
     def cosine(self, users: Users) -> FloatArray:
         """Greatest cosine to a centre [n]; 0, neither near nor far, for users without a vector."""
-        return self.cosine_of(users.vectors, users.has_vector)
+        several = [self.cosine_of(vectors, users.has_vector) for vectors in users.all_vectors()]
+        return np.asarray(np.max(several, axis=0))
 
     def cosine_of(self, vectors: npt.NDArray[np.float32], has_vector: BoolArray) -> FloatArray:
         """The same of bare vectors [n, d]."""

@@ -43,9 +43,12 @@ class KnnModel:
     def excess(self, users: Users) -> FloatArray:
         """Seed density less background density [n]; the location for users without a vector."""
         known = users.has_vector
-        own, everybody = nearness(self, users.rows(known), (self.neighbours,))
+        several = []
+        for vectors in users.rows(known).all_vectors():
+            own, everybody = nearness(self, vectors, (self.neighbours,))
+            several.append(own[:, 0] - everybody[:, 0])
         found = np.full(len(users), self.location)
-        found[known] = own[:, 0] - everybody[:, 0]
+        found[known] = np.max(several, axis=0)
         return found
 
     def score(self, users: Users) -> FloatArray:
@@ -74,7 +77,7 @@ class Knn:
         for training, validation in inner_folds(users, seeds, background):
             model = _model(users, seeds & training, background & training, NEIGHBOURS[0])
             known = validation & users.has_vector
-            own, everybody = nearness(model, users.rows(known), NEIGHBOURS)
+            own, everybody = nearness(model, users.vectors[known], NEIGHBOURS)
             if seeds[known].any() and background[known].any():
                 aucs += [auc(scores, seeds[known]) for scores in (own - everybody).T]
         return NEIGHBOURS[int(np.argmax(aucs))]
@@ -99,13 +102,13 @@ class Knn:
 
 
 def nearness(
-    model: KnnModel, users: Users, neighbours: tuple[int, ...]
+    model: KnnModel, vectors: npt.NDArray[np.float32], neighbours: tuple[int, ...]
 ) -> tuple[FloatArray, FloatArray]:
     """Mean cosine to the nearest seeds, and to an equal share of the background.
 
     Args:
         model: Holds the vectors.
-        users: Users with a vector [n].
+        vectors: A vector of each user [n, d].
         neighbours: Numbers of seeds, ascending; all of them where there are fewer.
 
     Returns:
@@ -114,13 +117,13 @@ def nearness(
     seeds = [min(k, len(model.seeds)) for k in neighbours]
     ratio = len(model.background) / max(len(model.seeds), 1)
     background = [min(max(round(k * ratio), 1), len(model.background)) for k in seeds]
-    own = np.zeros((len(users), len(neighbours)))
+    own = np.zeros((len(vectors), len(neighbours)))
     everybody = np.zeros_like(own)
-    for start in range(0, len(users), BLOCK):
+    for start in range(0, len(vectors), BLOCK):
         block = slice(start, start + BLOCK)
-        vectors = unit(users.vectors[block] - model.mean)
-        own[block] = _mean_nearest(vectors, model.seeds, seeds)
-        everybody[block] = _mean_nearest(vectors, model.background, background)
+        asked = unit(vectors[block] - model.mean)
+        own[block] = _mean_nearest(asked, model.seeds, seeds)
+        everybody[block] = _mean_nearest(asked, model.background, background)
     return own, everybody
 
 

@@ -29,12 +29,33 @@ class LinearModel:
 
     def score(self, users: Users) -> FloatArray:
         """Scores [n]; 0, the mean of standardised scores, for users without such numbers."""
-        numbers, known = numbers_of(users, self.source)
-        return np.where(known, numbers @ self.coefficients + self.intercept, 0.0)
+        found, known = products(users, self.source, self.coefficients)
+        return np.where(known, found + self.intercept, 0.0)
+
+
+def products(
+    users: Users, source: Source, coefficients: FloatArray
+) -> tuple[FloatArray, BoolArray]:
+    """Products of users' numbers with coefficients, the greatest over several vectors of a user.
+
+    Args:
+        users: The users [n].
+        source: The numbers.
+        coefficients: One column a model, or one model alone [d, models] or [d].
+
+    Returns:
+        Array [n, models] or [n], and who has such numbers [n].
+    """
+    numbers, known = numbers_of(users, source)
+    found = numbers @ coefficients
+    if source == "vectors":
+        for vectors in users.all_vectors()[1:]:
+            found = np.maximum(found, vectors.astype(np.float64) @ coefficients)
+    return np.asarray(found), known
 
 
 def numbers_of(users: Users, source: Source) -> tuple[FloatArray, BoolArray]:
-    """The numbers of users [n, d], and who has any [n]."""
+    """The numbers of users [n, d], of several vectors the main one, and who has any [n]."""
     if source == "vectors":
         return users.vectors.astype(np.float64), users.has_vector
     if users.components is None:

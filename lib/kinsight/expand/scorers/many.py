@@ -12,7 +12,7 @@ from kinsight.expand.measures import FloatArray
 from kinsight.expand.scorers.bag_model import BagModel
 from kinsight.expand.scorers.base import CrossFit, Model, by_part
 from kinsight.expand.scorers.blend import Blend, Ranks
-from kinsight.expand.scorers.linear_model import LinearModel, Source, numbers_of
+from kinsight.expand.scorers.linear_model import LinearModel, Source, products
 from kinsight.expand.scorers.tree_model import TreeModel, tree_inputs
 from kinsight.expand.scorers.users import PARTS, Users
 
@@ -116,8 +116,8 @@ class ManyModels:
         for field, stack in self.bags.items():
             scores[:, stack.columns] += users.bags[field] @ stack.coefficients
         for source, stack in self.dense.items():
-            numbers, known = numbers_of(users, source)
-            scores[:, stack.columns] += numbers @ stack.coefficients
+            found, known = products(users, source, stack.coefficients)
+            scores[:, stack.columns] += found
             scores[np.ix_(~known, stack.columns)] = 0.0
         if self.trees:
             inputs = tree_inputs(users)

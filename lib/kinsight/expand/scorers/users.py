@@ -33,10 +33,12 @@ class Users:
         order: Hash of the id in [0, 1): the order for folds and samples [n].
         part: Part for cross-fitting, 0 to PARTS - 1, by another hash of the id [n].
         bags: By field: l2-normalised tf-idf [n, tokens]; a row without tokens is all zeros.
-        vectors: Vectors of the encoder [n, d], float32; zeros where a user has none.
+        vectors: Vectors of the encoder [n, d], float32; zeros where a user has none. Of several
+            vectors a user, the main one.
         has_vector: Whether the encoder gave one [n].
         features: Readable numbers, NaN where unknown [n, features]; None where they were not read.
         components: The bags in a basis [n, d], float32; None where there is none.
+        further: The other vectors of users who have several [n, K - 1, d], float32; else None.
     """
 
     ids: npt.NDArray[np.object_]
@@ -48,6 +50,7 @@ class Users:
     has_vector: BoolArray
     features: FloatArray | None = None
     components: npt.NDArray[np.float32] | None = None
+    further: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -64,7 +67,18 @@ class Users:
             has_vector=self.has_vector[selected],
             features=None if self.features is None else self.features[selected],
             components=None if self.components is None else self.components[selected],
+            further=None if self.further is None else self.further[selected],
         )
+
+    def all_vectors(self) -> list[npt.NDArray[np.float32]]:
+        """The main vectors, then the others, each [n, d].
+
+        Models learn from main vectors and score a user by the one that they like best (Cen et al.,
+        ComiRec, arXiv 2005.09347, serving): whoever has one interest of the seeds is like them.
+        """
+        if self.further is None:
+            return [self.vectors]
+        return [self.vectors, *np.moveaxis(self.further, 1, 0)]
 
 
 def inverse_document_frequency(users_with_token: IntArray, users: int) -> FloatArray:
@@ -82,13 +96,15 @@ class Reading:
 
     Attributes:
         token_weights: By field, the inverse document frequency of each token index [tokens].
-        dimension: Width of the vectors.
+        dimension: Width of a vector.
+        interests: Vectors a user; they stand one after another in one array.
         readable: Number of readable features; None: they are not read.
         basis: What makes components of the bags; None: there are none.
     """
 
     token_weights: Mapping[str, FloatArray]
     dimension: int
+    interests: int = 1
     readable: int | None = None
     basis: BagBasis | None = None
 
@@ -107,16 +123,18 @@ def decode(rows: pa.RecordBatch, reading: Reading) -> Users:
     """
     vectors = rows.column("vector")
     has_vector = pc.is_valid(vectors).to_numpy(zero_copy_only=False)
-    dense = np.zeros((rows.num_rows, reading.dimension), dtype=np.float32)
+    width = reading.dimension * reading.interests
+    dense = np.zeros((rows.num_rows, width), dtype=np.float32)
     widths = pc.unique(pc.list_value_length(vectors.filter(pc.is_valid(vectors)))).to_pylist()
-    if widths not in ([], [reading.dimension]):
+    if widths not in ([], [width]):
         raise IntegrityError(
             "The vectors of the date have different widths.",
-            expected=f"{reading.dimension} numbers each",
+            expected=f"{width} numbers each",
             found=", ".join(str(width) for width in widths),
             to_do="run `kinsight embed` again for this date",
         )
-    dense[has_vector] = _flat(vectors).reshape(-1, reading.dimension)
+    dense[has_vector] = _flat(vectors).reshape(-1, width)
+    several = dense.reshape(len(dense), reading.interests, reading.dimension)
     bags = {
         field: tf_idf(rows.column(f"tokens_{field}"), rows.column(f"counts_{field}"), weights)
         for field, weights in reading.token_weights.items()
@@ -132,10 +150,11 @@ def decode(rows: pa.RecordBatch, reading: Reading) -> Users:
         order=_numbers(rows.column("order")),
         part=_numbers(rows.column("part")).astype(np.int64),
         bags=bags,
-        vectors=dense,
+        vectors=np.ascontiguousarray(several[:, 0]),
         has_vector=has_vector,
         features=features,
         components=None if reading.basis is None else reading.basis.project(bags, rows.num_rows),
+        further=several[:, 1:] if reading.interests > 1 else None,
     )
 
 
