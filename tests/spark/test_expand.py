@@ -39,7 +39,7 @@ from tests.spark.planted_audiences import (
     write_lists,
 )
 
-SCORERS = ["bag_logistic", "boosted", "centroid", "knn", "logistic", "svd_logistic"]
+SCORERS = ["bag_logistic", "boosted", "centroid", "logistic", "svd_logistic"]
 LINES = [*SCORERS, "auto", "activity", "random"]
 FIRST, SECOND = "2024-03-01", "2024-04-01"
 

@@ -19,7 +19,7 @@ from kinsight.config import (
     read_yaml,
 )
 from kinsight.errors import ConfigError
-from kinsight.expand.scorers.registry import AUTO, FUSED, SCORERS
+from kinsight.expand.scorers.registry import AUTO, CANDIDATES, FUSED, SCORERS
 
 FILE_ENDINGS = (".csv", ".csv.gz", ".parquet")
 EXAMPLE = "seeds: {file: seeds.csv, column: user_id}"
@@ -94,11 +94,11 @@ class AudienceDefinition(Settings):
     keep_seeds: bool = Field(False, description="Write the seeds too, as level `seed`.")
     scorer: str = Field(
         AUTO,
-        description="What ranks the members: a scorer, or `auto` for the best one on hidden seeds, "
-        "or the best few together.",
+        description="What ranks the members: a scorer, `fused` for the candidates together, or "
+        "`auto` for the same unless one is surely better alone.",
     )
     candidates: list[str] = Field(
-        default_factory=lambda: list(SCORERS),
+        default_factory=lambda: list(CANDIDATES),
         min_length=2,
         description="With `scorer: auto` or fused: what it chooses from, or puts together.",
     )
