@@ -23,9 +23,9 @@ SCORERS: dict[str, Scorer] = {
 """Every scorer; the first named wins where two are equally good on held-out seeds."""
 
 CANDIDATES = [name for name in SCORERS if name != "knn"]
-"""What ``auto`` and ``fused`` try by default. ``knn`` is the dearest to apply and added nothing: mean
-AUC of ``auto`` on users kept aside, with it and without, .694 and .694 (four audiences of Complete
-Journey), .771 and .771 (fifteen of three shops, who take something next)."""
+"""What ``auto`` and ``fused`` try by default. ``knn`` is the dearest to apply and added nothing:
+mean AUC of ``auto`` on users kept aside, with it and without, .694 and .694 (four audiences of
+Complete Journey), .771 and .771 (fifteen of three shops, who take something next)."""
 
 OF_COMPONENTS = ("boosted", "svd_logistic")
 """Scorers that read components of the bags."""
