@@ -334,7 +334,7 @@ def test_only_marked_lines_reach_the_console(capsys: pytest.CaptureFixture[str])
     console = Console(file=io.StringIO(), width=200)
     with relay.relayed(Progress(console)) as lines:
         print("W1126 torch/distributed/run.py: noise")  # noqa: T201  # as torch prints
-        print("\n".join(f"executor: {line}" for line in sent.splitlines()))  # noqa: T201
+        print("\n".join(f"executor: {line}" for line in sent.splitlines()))  # noqa: T201  # as above
     assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]  # StringIO
         "  epoch 1 of 2: loss 1.5",
         "  warning: a checkpoint [is] damaged",
