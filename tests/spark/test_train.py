@@ -168,7 +168,8 @@ def test_content_mean_is_fitted_on_its_date_and_embedded_like_any_other(
     row = workspace.tables.read("models").where(f"model_version = '{version}'").collect()[0]
     assert (row["encoder"], row["objective"], row["dimension"]) == ("content_mean", "none", 8)
     assert row["users_trained"] == summary.counts["users_trained"]
-    assert row["metrics"]["basis_tokens"] == ITEMS
+    # Items and the four categories.
+    assert row["metrics"]["basis_tokens"] == ITEMS + 4
     run_embed(workspace, workspace.as_of(DATE))
     rows = workspace.tables.read("embeddings").where(f"model_version = '{version}'").collect()
     vectors = {row["user_id"]: np.array(row["vector"]) for row in rows if row["events_used"] > 3}
