@@ -66,7 +66,7 @@ scorer: fused
 candidates: [boosted, bag_logistic]
 keep_seeds: true
 """,
-    "segment": "seeds: {segment: s01}",
+    "segment": "{seeds: {segment: s01}, candidates: [bag_logistic, svd_logistic]}",
     "busy": "{seeds: {predicate: events > 40}, scorer: bag_logistic}",
     "oversized": """
 seeds: {file: lists/truth.csv}

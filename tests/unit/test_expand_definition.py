@@ -9,7 +9,7 @@ import pytest
 from kinsight.config import ExpandConfig
 from kinsight.errors import ConfigError
 from kinsight.expand.definition import AudienceDefinition, load_audiences
-from kinsight.expand.scorers.registry import SCORERS
+from kinsight.expand.scorers.registry import CANDIDATES
 
 
 def write(folder: Path, **files: str) -> ExpandConfig:
@@ -28,7 +28,7 @@ def test_the_name_is_the_file_stem_and_paths_are_relative_to_the_file(tmp_path: 
     assert audience.seeds.file == str(tmp_path / "kids.csv")
     assert audience.seeds.column == "user_id"
     assert audience.scorer == "auto"
-    assert audience.tried == list(SCORERS)
+    assert audience.tried == CANDIDATES
 
 
 def test_fused_takes_its_candidates(tmp_path: Path) -> None:

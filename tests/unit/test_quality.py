@@ -260,7 +260,11 @@ def test_tables_are_kept_as_json_and_markdown(tmp_path: Path):
     assert kept["x"] == 1
 
 
-@pytest.mark.parametrize("table", [lookalike, next_item, segments, thin, stability])
+HEAVY = [pytest.param(table, marks=pytest.mark.heavy) for table in (lookalike, thin)]
+"""They fit every scorer, `auto` for every bucket of lengths too: minutes."""
+
+
+@pytest.mark.parametrize("table", [next_item, segments, stability, *HEAVY])
 def test_every_command_makes_its_table(
     table: ModuleType, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
