@@ -32,7 +32,7 @@ from kinsight.expand.scorers.bag_logistic import BagLogistic
 from kinsight.expand.scorers.base import Scorer, cross_fit
 from kinsight.expand.scorers.blend import blend
 from kinsight.expand.scorers.logistic import Logistic
-from kinsight.expand.scorers.registry import AUTO, FUSED, SCORERS
+from kinsight.expand.scorers.registry import AUTO, CANDIDATES, FUSED, SCORERS
 from kinsight.expand.scorers.users import Users
 from kinsight.hashing import hash_fractions
 
@@ -226,7 +226,9 @@ def _chosen(
     config, users = ExpandConfig(), crowd.users
     known = seeds | background
     trying = users.rows(known)
-    scorers, _ = affordable(list(SCORERS.values()), trying, config.folds, config.budget_seconds)
+    scorers, _ = affordable(
+        [SCORERS[n] for n in CANDIDATES], trying, config.folds, config.budget_seconds
+    )
     trials, _ = evaluate(
         scorers, trying, seeds[known], background[known], int(background.sum()), config.folds
     )
