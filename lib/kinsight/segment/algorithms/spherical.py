@@ -66,12 +66,17 @@ def fit_centroids(
     """
     many = clusters * restarts > STARTED_CENTROIDS
     least_gain = LEAST_GAIN if many else 0.0
-    starts = max(1, min(restarts, STARTED_CENTROIDS // clusters))
+    starts = starts_for(clusters, restarts)
     first = vectors[: max(STARTING_ROWS, STARTING_ROWS_A_CENTROID * clusters)]
     centroids = _train(first, clusters, iterations, starts, seed, least_gain, None)
     if len(first) < len(vectors):
         centroids = _train(vectors, clusters, iterations, 1, seed, least_gain, centroids)
     return centroids
+
+
+def starts_for(clusters: int, restarts: int) -> int:
+    """How many of so many starts are made; see ``STARTED_CENTROIDS``."""
+    return max(1, min(restarts, STARTED_CENTROIDS // clusters))
 
 
 def _train(
