@@ -37,6 +37,7 @@ from kinsight.segment.algorithms.spherical import (
     STARTING_ROWS,
     STARTING_ROWS_A_CENTROID,
     Floats,
+    starts_for,
     unit_rows,
 )
 from kinsight.segment.blocks import Grouping
@@ -156,7 +157,7 @@ def report_fits(fits: Fits, found: Comparison, noise: float, distance: str, core
         f"length {noise:g}; {fits.clusters} clusters, at most {ITERATIONS} iterations, {cores} "
         f"cores. Cost is 1 minus the mean cosine of all vectors to their centroid; the least of "
         f"all = 1: {costs}. The stage fits on at most {SegmentConfig().sample_users:,} users, from "
-        f"{SegmentConfig().restarts} starts, each on {STARTING_ROWS:,} of these (or "
+        f"{starts_for(fits.clusters, SegmentConfig().restarts)} starts, each on {STARTING_ROWS:,} of these (or "
         f"{STARTING_ROWS_A_CENTROID} a centroid, if more), and goes on with the best on all; FAISS "
         "as it comes has one start on 256 points a centroid. MLlib compares by "
         f"{distance} distance and finds its rows cached."
