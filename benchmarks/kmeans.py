@@ -151,13 +151,14 @@ def report_fits(fits: Fits, found: Comparison, noise: float, distance: str, core
             Goal(f"cost of {who}, MLlib's = 1", cost[name] / cost[MLLIB], 1.01),
         ]
     best = min(cost.values())
+    starts = starts_for(fits.clusters, SegmentConfig().restarts)
     costs = ", ".join(f"{name} {value / best:.4f}" for name, value in cost.items())
     about = (
         f"{users:,} unit vectors of width {width}, drawn around planted directions with noise of "
         f"length {noise:g}; {fits.clusters} clusters, at most {ITERATIONS} iterations, {cores} "
         f"cores. Cost is 1 minus the mean cosine of all vectors to their centroid; the least of "
         f"all = 1: {costs}. The stage fits on at most {SegmentConfig().sample_users:,} users, from "
-        f"{starts_for(fits.clusters, SegmentConfig().restarts)} starts, each on {STARTING_ROWS:,} of these (or "
+        f"{starts} starts, each on {STARTING_ROWS:,} of these (or "
         f"{STARTING_ROWS_A_CENTROID} a centroid, if more), and goes on with the best on all; FAISS "
         "as it comes has one start on 256 points a centroid. MLlib compares by "
         f"{distance} distance and finds its rows cached."
