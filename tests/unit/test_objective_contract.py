@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kinsight.encoders.base import Encoder
+from kinsight.encoders.base import Encoder, EventReader
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.event_input import EventInput
 from kinsight.encoders.histories import Histories
@@ -148,14 +148,17 @@ def predicting(
     objective = make_objective(name, encoder, fit_on)
     batch = Batch.of(histories)
     read: list[Tensor] = []
-    original = type(encoder).read, type(encoder).read_at_events
+    kind = type(encoder)
+    whole = kind.read
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(encoder), "read", lambda e, s: read.append(v := original[0](e, s)) or v)
-        patch.setattr(
-            type(encoder),
-            "read_at_events",
-            lambda e, s: read.append((v := original[1](e, s))[s.batch.group == 0]) or v,
-        )
+        patch.setattr(kind, "read", lambda e, s: read.append(v := whole(e, s)) or v)
+        if issubclass(kind, EventReader):
+            at_events = kind.read_at_events
+            patch.setattr(
+                kind,
+                "read_at_events",
+                lambda e, s: read.append((v := at_events(e, s))[s.batch.group == 0]) or v,
+            )
         with torch.inference_mode():
             objective(encoder, batch, torch.Generator().manual_seed(1))
     return read

@@ -6,8 +6,8 @@ import datetime as dt
 from collections.abc import Sequence
 
 from kinsight.config import TablesConfig
-from kinsight.encoders.artifact import TRAIN_AGAIN, Artifact, read_artifact
-from kinsight.errors import IntegrityError, RefusedError
+from kinsight.encoders.artifact import Artifact, read_recorded
+from kinsight.errors import RefusedError
 from kinsight.models import Model, model_folder
 
 
@@ -50,13 +50,6 @@ def read_model(tables: TablesConfig, model: Model) -> Artifact:
         IntegrityError: If they are missing, damaged, or those of another model.
     """
     folder = model_folder(tables, model.model_version)
-    artifact = read_artifact(folder)
-    if (artifact.sha256, artifact.vocabulary_version) != (model.sha256, model.vocabulary_version):
-        raise IntegrityError(
-            f"{folder} holds another model than table models says.",
-            expected=f"sha256 {model.sha256}, vocabulary {model.vocabulary_version}",
-            found=f"sha256 {artifact.sha256}, vocabulary {artifact.vocabulary_version}",
-            to_do=TRAIN_AGAIN,
-        )
+    artifact = read_recorded(folder, model.sha256, model.vocabulary_version)
     artifact.build()
     return artifact

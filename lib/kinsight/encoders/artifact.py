@@ -179,3 +179,20 @@ def read_artifact(folder: Path) -> Artifact:
             to_do=TRAIN_AGAIN,
         )
     return artifact
+
+
+def read_recorded(folder: Path, sha256: str, vocabulary_version: str) -> Artifact:
+    """Read a model that is to be the one that table `models` names.
+
+    Raises:
+        IntegrityError: If it is missing, damaged, or another one.
+    """
+    artifact = read_artifact(folder)
+    if (artifact.sha256, artifact.vocabulary_version) != (sha256, vocabulary_version):
+        raise IntegrityError(
+            f"{folder} holds another model than table models says.",
+            expected=f"sha256 {sha256}, vocabulary {vocabulary_version}",
+            found=f"sha256 {artifact.sha256}, vocabulary {artifact.vocabulary_version}",
+            to_do=TRAIN_AGAIN,
+        )
+    return artifact

@@ -53,8 +53,6 @@ class Encoder(nn.Module, ABC):
         dimension: Width d of a user vector; that of ``item_vectors`` where there are several.
         interests: Vectors K a user.
         latest_events: Events of a history that it is given at most, the latest; None: all.
-        reads_at_events: True where ``read_at_events`` works: the encoder is causal, so one pass
-            gives the user vector as it was after each event.
     """
 
     options_type: ClassVar[type[Settings]]
@@ -62,7 +60,6 @@ class Encoder(nn.Module, ABC):
     latest_events: int | None = None
     dimension: int
     interests: int
-    reads_at_events: bool
 
     def __init__(self, sizes: VocabularySizes, options: Settings) -> None:  # noqa: ARG002  # the signature that the registry calls
         super().__init__()
@@ -94,19 +91,35 @@ class Encoder(nn.Module, ABC):
         return torch.full((users, self.interests), 1.0 / self.interests)
 
     @abstractmethod
+    def item_vectors(self) -> Tensor:
+        """One vector an item index, [items, D], float32; the input table of the encoder."""
+
+
+class EventReader(Encoder):
+    """An encoder of one vector a user that may be causal, by its options.
+
+    Attributes:
+        reads_at_events: Whether it is, so that one pass gives the user vector as it was after each
+            event.
+    """
+
+    reads_at_events: bool
+
+    @abstractmethod
     def read_at_events(self, state: EncoderState) -> Tensor:
-        """The user vectors as they were right after each event's time.
+        """The user vectors as they were right after each event's time, where it is causal.
 
         Each equals what ``encode`` and ``read`` give for the history up to that time, so that one
-        pass trains them all. For encoders with ``reads_at_events``.
+        pass trains them all.
 
         Returns:
             [B, L, d], float32; anything at padding.
         """
 
-    @abstractmethod
-    def item_vectors(self) -> Tensor:
-        """One vector an item index, [items, D], float32; the input table of the encoder."""
+
+def event_reader(encoder: Encoder) -> EventReader | None:
+    """The encoder, if it is causal."""
+    return encoder if isinstance(encoder, EventReader) and encoder.reads_at_events else None
 
 
 class QueryEncoder(Encoder):

@@ -21,7 +21,7 @@ from pydantic import Field as Limit
 from torch import Tensor, nn
 
 from kinsight.config import Settings
-from kinsight.encoders.base import EncoderState, FittedEncoder, VocabularySizes
+from kinsight.encoders.base import EncoderState, EventReader, FittedEncoder, VocabularySizes
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.event_input import fresh_items, known_tokens
 from kinsight.encoders.pooling import at_group_end
@@ -36,7 +36,7 @@ class ContentMeanOptions(Settings):
     )
 
 
-class ContentMean(FittedEncoder):
+class ContentMean(EventReader, FittedEncoder):
     """The mean of token vectors; one vector a user. Before it is fitted they are random.
 
     Args:

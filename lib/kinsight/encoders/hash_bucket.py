@@ -74,7 +74,6 @@ class HashBucket(QueryEncoder):
 
     options_type: ClassVar[type[Settings]] = HashBucketOptions
     interests = 1
-    reads_at_events = False
 
     def __init__(self, sizes: VocabularySizes, options: HashBucketOptions) -> None:
         super().__init__(sizes, options)
@@ -137,14 +136,6 @@ class HashBucket(QueryEncoder):
             positive = (vectors.float() @ self.hash.T > 0).long()
             groups = positive.view(*positive.shape[:-1], -1, self.bits_a_signature)
             return (groups << torch.arange(self.bits_a_signature)).sum(-1)
-
-    def read_at_events(self, state: EncoderState) -> Tensor:
-        """Not given: buckets hold whole histories.
-
-        Raises:
-            NotImplementedError: Always; ``reads_at_events`` is False.
-        """
-        raise NotImplementedError("hash_bucket reads whole histories")
 
     def query_of(self, items: Tensor) -> Tensor:
         """The mean of the vectors of items, [N, width]."""

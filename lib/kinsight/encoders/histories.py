@@ -12,7 +12,10 @@ import numpy.typing as npt
 IntArray = npt.NDArray[np.int64]
 AnyInts = npt.NDArray[np.integer[Any]]
 
-INDEX_FIELDS = ("item", "event_type", "category", "brand", "price", "hour_of_week")
+TOKEN_FIELDS = ("item", "event_type", "category", "brand", "price")
+"""Columns of table ``sequences`` with an index of the vocabulary an event."""
+
+INDEX_FIELDS = (*TOKEN_FIELDS, "hour_of_week")
 """Columns of table ``sequences`` with one small integer an event."""
 
 COLUMNS = (*INDEX_FIELDS, "seconds")

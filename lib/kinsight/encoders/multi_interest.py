@@ -63,7 +63,6 @@ class MultiInterest(QueryEncoder):
     """
 
     options_type: ClassVar[type[Settings]] = MultiInterestOptions
-    reads_at_events = False
 
     def __init__(self, sizes: VocabularySizes, options: MultiInterestOptions) -> None:
         super().__init__(sizes, options)
@@ -104,14 +103,6 @@ class MultiInterest(QueryEncoder):
         """The share of each interest, [B, K], descending."""
         shares: Tensor = self.find(state)[1]
         return shares.sort(1, descending=True).values
-
-    def read_at_events(self, state: EncoderState) -> Tensor:
-        """Not given: a user has several vectors.
-
-        Raises:
-            NotImplementedError: Always; ``reads_at_events`` is False.
-        """
-        raise NotImplementedError("multi_interest reads whole histories")
 
     def query_of(self, items: Tensor) -> Tensor:
         """The mean of the vectors of items, [N, d]."""

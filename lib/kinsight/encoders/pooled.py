@@ -8,7 +8,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from kinsight.config import Settings
-from kinsight.encoders.base import Encoder, EncoderState
+from kinsight.encoders.base import EncoderState, EventReader
 from kinsight.encoders.event_input import FIELDS, EventInput, Field, check_fields
 from kinsight.encoders.pooling import Pool
 
@@ -48,7 +48,7 @@ class HeadOptions(EventOptions):
         return self
 
 
-class PooledEncoder(Encoder):
+class PooledEncoder(EventReader):
     """One vector a user: its event vectors, pooled. No query changes it.
 
     Attributes:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from kinsight.encoders.base import Encoder
+from kinsight.encoders.base import Encoder, EventReader, event_reader
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.event_input import known_tokens
 
@@ -67,8 +67,9 @@ def vectors_long_before(
         batch: B histories of L events.
         draws: Source of random draws.
     """
-    if encoder.reads_at_events:
-        vectors, users, places = _at_events(encoder, batch, later_places(batch, draws))
+    causal = event_reader(encoder)
+    if causal is not None:
+        vectors, users, places = _at_events(causal, batch, later_places(batch, draws))
     else:
         past, following = split_at_random_time(batch, draws)
         later = batch.present & (torch.arange(batch.item.shape[1]) >= past.length[:, None])
@@ -81,14 +82,15 @@ def _before(
     encoder: Encoder, batch: Batch, draws: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """All vectors of each user before a target, [N, K, d], and where the targets stand."""
-    if encoder.reads_at_events:
-        return _at_events(encoder, batch, next_places(batch))
+    causal = event_reader(encoder)
+    if causal is not None:
+        return _at_events(causal, batch, next_places(batch))
     past, following = split_at_random_time(batch, draws)
     users, places = torch.nonzero(following, as_tuple=True)
     return encoder.read(encoder.encode(past))[users], users, places
 
 
-def _at_events(encoder: Encoder, batch: Batch, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _at_events(encoder: EventReader, batch: Batch, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The one vector after each event that has a target, [N, 1, d], and where the targets stand.
 
     Args:

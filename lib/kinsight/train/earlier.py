@@ -24,7 +24,7 @@ from torch import Tensor
 from kinsight.config import TrainConfig
 from kinsight.encoders.base import Encoder, FittedEncoder
 from kinsight.encoders.event_input import UNKNOWN, EventInput
-from kinsight.encoders.histories import Histories, IntArray
+from kinsight.encoders.histories import TOKEN_FIELDS, Histories, IntArray
 from kinsight.encoders.registry import encoder_options
 from kinsight.objectives.vectors import history_vectors
 
@@ -115,12 +115,11 @@ class EarlierModel:
 
 def vocabulary_tables(encoder: Encoder) -> dict[str, str]:
     """Name of the weights of each table whose rows are tokens, and the field of the tokens."""
-    fields = ("item", "event_type", "category", "brand", "price")
     return {
         f"{prefix}.tables.{field}.weight".lstrip("."): field
         for prefix, module in encoder.named_modules()
         if isinstance(module, EventInput)
-        for field in fields
+        for field in TOKEN_FIELDS
         if field in module.tables
     }
 

@@ -9,9 +9,9 @@ import torch
 from pyspark.sql import functions as F
 
 from kinsight.dates import AsOf
-from kinsight.encoders.artifact import read_artifact
+from kinsight.encoders.artifact import read_recorded
 from kinsight.encoders.event_input import UNKNOWN
-from kinsight.encoders.histories import IntArray
+from kinsight.encoders.histories import TOKEN_FIELDS, IntArray
 from kinsight.errors import IntegrityError
 from kinsight.models import list_models, model_folder
 from kinsight.runs import StageRun, newest_publication
@@ -19,8 +19,6 @@ from kinsight.tables import key_predicate
 from kinsight.train.earlier import EarlierModel
 from kinsight.train.training import Vocabulary
 from kinsight.workspace import Workspace
-
-FIELDS = ("item", "event_type", "category", "brand", "price")
 
 
 def read_vocabulary(run: StageRun, version: str) -> Vocabulary:
@@ -32,7 +30,7 @@ def read_vocabulary(run: StageRun, version: str) -> Vocabulary:
     field = F.when(F.col("field").startswith("category_"), "category").otherwise(F.col("field"))
     largest = tokens.groupBy(field.alias("field")).agg(F.max("index").alias("largest")).collect()
     found = {row["field"]: row["largest"] + 1 for row in largest}
-    sizes = {name: found.get(name, 2) for name in FIELDS}
+    sizes = {name: found.get(name, 2) for name in TOKEN_FIELDS}
     frequency = {}
     for name in ("item", "event_type"):
         counts = tokens.where(F.col("field") == name).select("index", "frequency").toPandas()
@@ -73,9 +71,8 @@ def read_earlier_model(
     if model is None:
         return None
     try:
-        artifact = read_artifact(model_folder(workspace.config.tables, model.model_version))
-        if artifact.sha256 != model.sha256:
-            raise IntegrityError("its weights are not those that table models names")
+        folder = model_folder(workspace.config.tables, model.model_version)
+        artifact = read_recorded(folder, model.sha256, model.vocabulary_version)
         encoder = artifact.build()
     except IntegrityError as error:
         run.warn(f"the earlier model {model.model_version} cannot be compared with: {error}")
@@ -89,7 +86,7 @@ def read_earlier_model(
         encoder=encoder,
         item_basis=artifact.item_basis(),
         sizes=artifact.vocabulary_sizes,
-        rows={field: rows_by_token(now[field], then[field]) for field in FIELDS},
+        rows={field: rows_by_token(now[field], then[field]) for field in TOKEN_FIELDS},
     )
 
 
@@ -118,14 +115,15 @@ def _indices(
         "vocabularies", producer={"vocabulary_version": versions[0]}, made_by="sequence"
     )
     columns = ["vocabulary_version", "field", "token", "index"]
-    rows = run.read(published).where(F.col("vocabulary_version").isin(*versions)).select(*columns)
+    of_sequences = F.col("field").isin(*TOKEN_FIELDS) | F.col("field").startswith("category_")
+    rows = run.read(published).where(F.col("vocabulary_version").isin(*versions) & of_sequences)
     found: dict[str, dict[str, dict[str, int]]] = {version: {} for version in versions}
-    for version, field, token, index in rows.toPandas().itertuples(index=False):
+    for version, field, token, index in rows.select(*columns).toPandas().itertuples(index=False):
         found[version].setdefault(field, {})[token] = index
     indices = []
     for tables in (found[version] for version in versions):
         levels = sum(field.startswith("category_") for field in tables)
         category = f"category_{min(category_level or levels, levels)}"
-        names = {field: category if field == "category" else field for field in FIELDS}
+        names = {field: category if field == "category" else field for field in TOKEN_FIELDS}
         indices.append({field: tables.get(name, {}) for field, name in names.items()})
     return indices
