@@ -18,7 +18,7 @@ from kinsight.expand.measures import auc
 from kinsight.expand.scorers.bag_basis import basis_fields, fit_basis
 from kinsight.expand.scorers.base import Scorer, cross_fit, inner_folds
 from kinsight.expand.scorers.blend import Fusion, Ranks, blend
-from kinsight.expand.scorers.boosted import Boosted, trees_of
+from kinsight.expand.scorers.boosted import BINS, Boosted, bins_of, cuts_of, trees_of
 from kinsight.expand.scorers.centroid import Centroid, seed_centres, spherical_centres
 from kinsight.expand.scorers.knn import MOST_BACKGROUND, MOST_SEEDS, Knn
 from kinsight.expand.scorers.logistic import Logistic
@@ -148,9 +148,12 @@ def test_trees_as_arrays_give_what_scikit_learn_gives() -> None:
     users, taste = planted_users(600)
     inputs = tree_inputs(dataclasses.replace(users, has_vector=np.arange(600) % 5 != 2))
     assert np.isnan(inputs).any()
+    cuts = cuts_of(inputs[:500])
+    assert max(map(len, cuts)) == BINS - 1
+    bins = bins_of(inputs, cuts)
     model = HistGradientBoostingClassifier(max_iter=30, max_depth=3, random_state=0)
-    expected = model.fit(inputs, taste).decision_function(inputs)
-    difference = expected - trees_of(model).sums(inputs)
+    expected = model.fit(bins, taste).decision_function(bins)
+    difference = expected - trees_of(model, cuts).sums(inputs)
     np.testing.assert_allclose(difference, difference[0], atol=1e-9)
 
 

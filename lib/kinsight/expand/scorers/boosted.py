@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -51,13 +52,15 @@ class Boosted:
         """Fit, take the trees out as arrays, standardise on the calibration users."""
         inputs = tree_inputs(users)
         training = _first(users, seeds) | _first(users, background)
-        model = TreeModel(trees_of(_fit(inputs[training], seeds[training], settings)))
+        cuts = cuts_of(inputs[training])
+        fitted = _fit(bins_of(inputs[training], cuts), seeds[training], settings)
+        model = TreeModel(trees_of(fitted, cuts))
         location, scale = location_and_scale(model.score_inputs(inputs[calibration]))
         return dataclasses.replace(model, location=location, scale=scale)
 
     def seconds(self, users: Users) -> float:
-        """Estimated seconds of a cross-fit: 1.5 s, and 1 ms a user up to the most."""
-        return 1.5 + 1e-3 * min(len(users), 2 * MOST_ROWS)
+        """Estimated seconds of a cross-fit: 0.3 s, and 0.3 ms a user up to the most."""
+        return 0.3 + 3e-4 * min(len(users), 2 * MOST_ROWS)
 
 
 def _first(users: Users, chosen: BoolArray) -> BoolArray:
@@ -68,8 +71,40 @@ def _first(users: Users, chosen: BoolArray) -> BoolArray:
     return kept
 
 
+def cuts_of(inputs: FloatArray) -> list[FloatArray]:
+    """Where each input is cut into bins of equally many users, or between its few values.
+
+    scikit-learn would cut by itself, but takes nine tenths of the time of a fit for it where
+    users have weights.
+
+    Args:
+        inputs: What trees look at [n, inputs]; NaN where unknown.
+
+    Returns:
+        For each input, rising values, fewer than BINS.
+    """
+    cuts = []
+    for column in inputs.T:
+        known = column[~np.isnan(column)]
+        values = np.unique(known)
+        if len(values) > BINS:
+            cuts.append(np.unique(np.quantile(known, np.arange(1, BINS) / BINS)))
+        else:
+            cuts.append((values[1:] + values[:-1]) / 2.0)
+    return cuts
+
+
+def bins_of(inputs: FloatArray, cuts: Sequence[FloatArray]) -> FloatArray:
+    """How many cuts lie below each value [n, inputs]; NaN where it is unknown."""
+    columns = [
+        np.where(np.isnan(column), np.nan, np.searchsorted(own, column))
+        for column, own in zip(inputs.T, cuts, strict=True)
+    ]
+    return np.column_stack(columns)
+
+
 def _fit(inputs: FloatArray, seeds: BoolArray, rounds: int) -> HistGradientBoostingClassifier:
-    """Trees for seeds against background, each weighing half of all."""
+    """Trees on bins for seeds against background, each weighing half of all."""
     model = HistGradientBoostingClassifier(
         learning_rate=0.05,
         max_iter=rounds,
@@ -87,10 +122,15 @@ def _fit(inputs: FloatArray, seeds: BoolArray, rounds: int) -> HistGradientBoost
     return model.fit(np.where(np.isnan(inputs).all(axis=0), 0.0, inputs), seeds)
 
 
-def trees_of(model: HistGradientBoostingClassifier) -> Trees:
-    """The trees of a fitted model, whose sums differ from its decision function by a constant.
+def trees_of(model: HistGradientBoostingClassifier, cuts: Sequence[FloatArray]) -> Trees:
+    """The trees of a model of bins, to be asked for values.
 
-    scikit-learn has no public way to them; a test holds the sums against its decision function.
+    scikit-learn has no public way to them; a test holds their sums against its decision function,
+    from which they differ by a constant.
+
+    Args:
+        model: Fitted on :func:`bins_of` values.
+        cuts: Where the values were cut.
     """
     nodes = [predictors[0].nodes for predictors in model._predictors]
     room = max(len(tree) for tree in nodes)
@@ -103,10 +143,20 @@ def trees_of(model: HistGradientBoostingClassifier) -> Trees:
         is_leaf = tree["is_leaf"].astype(bool)
         place = np.arange(len(tree))
         inputs[number, own] = tree["feature_idx"]
-        thresholds[number, own] = tree["num_threshold"]
+        thresholds[number, own] = [
+            _value_at(cuts[column], bin_) if not leaf else 0.0
+            for column, bin_, leaf in zip(
+                tree["feature_idx"], tree["num_threshold"], is_leaf, strict=True
+            )
+        ]
         unknown_left[number, own] = tree["missing_go_to_left"]
         left[number, own] = np.where(is_leaf, place, tree["left"])
         right[number, own] = np.where(is_leaf, place, tree["right"])
         values[number, own] = np.where(is_leaf, tree["value"], 0.0)
     depth = max(int(tree["depth"].max()) for tree in nodes)
     return Trees(inputs, thresholds, unknown_left, left, right, values, depth)
+
+
+def _value_at(cuts: FloatArray, threshold: float) -> float:
+    """The greatest value in bins of at most a threshold; infinite where only unknown is apart."""
+    return float(cuts[int(threshold)]) if threshold < len(cuts) else np.inf
