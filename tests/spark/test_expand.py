@@ -21,6 +21,7 @@ from kinsight.expand.fitting import Expansion, fit_expansion
 from kinsight.expand.inputs import user_vectors
 from kinsight.expand.job import run_expand
 from kinsight.expand.linked import Identities, with_linked_users, with_refusals
+from kinsight.expand.parallel import SideBySide
 from kinsight.expand.sample import Admitted, Sample
 from kinsight.runs import StageSummary
 from kinsight.workspace import Workspace
@@ -155,8 +156,10 @@ def ran(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     plant_date(workspace, FIRST, seed=1)
     fitted = {}
 
-    def fit(audience: Admitted, sample: Sample, config: ExpandConfig) -> Expansion:
-        expansion = fit_expansion(audience, sample, config)
+    def fit(
+        audience: Admitted, sample: Sample, config: ExpandConfig, at_once: SideBySide
+    ) -> Expansion:
+        expansion = fit_expansion(audience, sample, config, at_once)
         fitted[audience.name] = sample, expansion
         return expansion
 

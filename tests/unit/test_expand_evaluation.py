@@ -95,6 +95,7 @@ def test_hidden_seeds_do_not_influence_the_scores_of_others() -> None:
 
         name = "recording"
         tune = staticmethod(SCORERS["centroid"].tune)
+        seconds = staticmethod(SCORERS["centroid"].seconds)
 
         @staticmethod
         def fit(*arguments: object) -> object:

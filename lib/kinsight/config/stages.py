@@ -154,6 +154,12 @@ class ExpandConfig(Settings):
         description="Estimated seconds an audience that `auto` may spend on trying scorers, the "
         "cheapest first.",
     )
+    processes: int | None = Field(
+        None,
+        ge=1,
+        description="Processes of the driver that fit scorers side by side; without it, one a "
+        "core. Results do not depend on it.",
+    )
     background_users: int = Field(50_000, ge=100, description="Unlabelled users learned against.")
     maximum_seeds: int = Field(
         100_000, ge=1_000, description="Seeds learned from at most, by id hash; all are excluded."

@@ -9,6 +9,7 @@ ranking says how early hidden seeds come, not how many of the others are wrong.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -24,6 +25,7 @@ from kinsight.expand.measures import (
     wilson_interval,
     wins,
 )
+from kinsight.expand.parallel import SideBySide
 from kinsight.expand.scorers.base import Scorer, cross_fit
 from kinsight.expand.scorers.blend import Fusion
 from kinsight.expand.scorers.users import Users
@@ -226,6 +228,7 @@ def evaluate(
     background: BoolArray,
     unlabelled: int,
     folds: int,
+    at_once: SideBySide | None = None,
 ) -> tuple[Trials, Line]:
     """Measure scorers, and activity beside them, on hidden seeds.
 
@@ -236,23 +239,36 @@ def evaluate(
         background: A sample of the users to be ranked [n].
         unlabelled: How many users that sample stands for.
         folds: Folds of the seeds.
+        at_once: What fits several at once; None: one after another.
 
     Returns:
         The trials of the scorers, and the activity line.
     """
     fold = seed_folds(users, seeds, folds)
-    scores: dict[str, list[FloatArray]] = {}
-    seconds: dict[str, float] = {}
-    for scorer in scorers:
-        start = time.perf_counter()
-        scores[scorer.name] = [
-            cross_fit(scorer, users, seeds & (fold != hidden), background).score(users)
-            for hidden in range(folds)
-        ]
-        seconds[scorer.name] = time.perf_counter() - start
+    # The dearest first: the last pieces of work are then short ones.
+    dear = sorted(scorers, key=lambda scorer: -scorer.seconds(users))
+    pieces = [
+        functools.partial(_scores_and_seconds, scorer, users, seeds & (fold != hidden), background)
+        for scorer in dear
+        for hidden in range(folds)
+    ]
+    estimate = folds * sum(scorer.seconds(users) for scorer in scorers)
+    found = iter((at_once or SideBySide())(pieces, estimate))
+    by_scorer = {scorer.name: [next(found) for _ in range(folds)] for scorer in dear}
+    scores = {s.name: [scores for scores, _ in by_scorer[s.name]] for s in scorers}
+    seconds = {s.name: sum(took for _, took in by_scorer[s.name]) for s in scorers}
     trials = Trials(scores, seconds, fold, background, unlabelled / int(background.sum()))
     by_activity = [trials.place(hidden, users.activity) for hidden in range(folds)]
     return trials, Line.over(ACTIVITY, by_activity)
+
+
+def _scores_and_seconds(
+    scorer: Scorer, users: Users, seeds: BoolArray, background: BoolArray
+) -> tuple[FloatArray, float]:
+    """Scores of all users by a cross-fit [n], and how long it took."""
+    start = time.perf_counter()
+    scores = cross_fit(scorer, users, seeds, background).score(users)
+    return scores, time.perf_counter() - start
 
 
 def _above_and_tied(scores: FloatArray, others: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from kinsight.expand.choice import (
 from kinsight.expand.evaluation import Line, Trials, evaluate
 from kinsight.expand.levels import Level, reference_level, size_levels
 from kinsight.expand.measures import FloatArray
+from kinsight.expand.parallel import SideBySide
 from kinsight.expand.probability import Membership, fit_membership
 from kinsight.expand.reasons import Reason, candidate_reasons
 from kinsight.expand.sample import Admitted, Sample
@@ -77,7 +79,9 @@ class Expansion:
         return self.levels[-1].reach + kept
 
 
-def fit_expansion(audience: Admitted, sample: Sample, config: ExpandConfig) -> Expansion:
+def fit_expansion(
+    audience: Admitted, sample: Sample, config: ExpandConfig, at_once: SideBySide
+) -> Expansion:
     """Evaluate the scorers on hidden seeds, choose, and fit the chosen ones on all seeds."""
     users, seeds, background = sample.users, sample.seeds, sample.background
     ranked = audience.counts.ranked
@@ -87,7 +91,7 @@ def fit_expansion(audience: Admitted, sample: Sample, config: ExpandConfig) -> E
     scorers, left_out = affordable(
         [SCORERS[name] for name in definition.tried], users, config.folds, config.budget_seconds
     )
-    trials, activity = evaluate(scorers, users, seeds, background, ranked, config.folds)
+    trials, activity = evaluate(scorers, users, seeds, background, ranked, config.folds, at_once)
     lines = [trials.line(name) for name in trials.names]
     if definition.scorer in CHOICES:
         choice = CHOICES[definition.scorer](trials)
@@ -95,8 +99,11 @@ def fit_expansion(audience: Admitted, sample: Sample, config: ExpandConfig) -> E
         lines.append(choice.line)
     else:
         choice = only_choice(trials, definition.scorer)
-    fitted = {n: cross_fit(SCORERS[n], users, seeds, background) for n in choice.names}
-    models = blend(choice.fusion, fitted, users, background)
+    chosen = sorted((SCORERS[n] for n in choice.names), key=lambda s: -s.seconds(users))
+    pieces = [functools.partial(cross_fit, s, users, seeds, background) for s in chosen]
+    models = at_once(pieces, sum(s.seconds(users) for s in chosen))
+    fitted = {s.name: model for s, model in zip(chosen, models, strict=True)}
+    blended = blend(choice.fusion, fitted, users, background)
     return Expansion(
         audience=audience,
         lines=[*lines, activity],
@@ -104,10 +111,10 @@ def fit_expansion(audience: Admitted, sample: Sample, config: ExpandConfig) -> E
         verdict=judge(choice.line, activity, reference.share),
         levels=levels,
         reference=reference,
-        models=models,
+        models=blended,
         centre=seed_centres(users, seeds, background, modes=1),
         threshold=safe_threshold(
-            models.score(users.rows(background)), levels[-1].reach / ranked, ranked
+            blended.score(users.rows(background)), levels[-1].reach / ranked, ranked
         ),
         membership=_membership(trials, choice.fusion),
         candidates=candidate_reasons(sample.habits, sample.habits_of_seeds),

@@ -19,6 +19,7 @@ from kinsight.expand.gate import SeedCounts, count_seeds, oversized, refusal, se
 from kinsight.expand.inputs import Inputs, read_inputs
 from kinsight.expand.lists import Lists, read_lists
 from kinsight.expand.naming import reasons_of
+from kinsight.expand.parallel import side_by_side
 from kinsight.expand.publish import (
     Refusal,
     churn_since_previous,
@@ -168,9 +169,10 @@ def _fit(
 ) -> list[Expansion]:
     """Evaluate and fit every admitted audience on its sample."""
     expansions = []
-    with run.step("evaluating on hidden seeds, fitting"):
+    step = run.step("evaluating on hidden seeds, fitting")
+    with step, side_by_side(config.processes) as at_once:
         for audience, sample in collect_samples(roster, inputs, admitted, config):
-            expansion = fit_expansion(audience, sample, config)
+            expansion = fit_expansion(audience, sample, config, at_once)
             expansions.append(expansion)
             run.metrics[f"{audience.name}.auc"] = expansion.chosen.auc
             run.metrics[f"{audience.name}.activity_auc"] = expansion.activity.auc

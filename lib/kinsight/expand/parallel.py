@@ -1,0 +1,75 @@
+"""Fits of scorers side by side, in processes of the driver. No Spark."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from joblib import Parallel, cpu_count, delayed
+from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from kinsight.errors import EnvironmentProblem
+
+LEAST_SECONDS = 5.0
+"""Less work is not worth processes of its own: to start them takes some seconds."""
+
+T = TypeVar("T")
+
+
+class SideBySide:
+    """Does independent pieces of work at once; what comes out does not hang on how many.
+
+    Large arrays are given to the processes as files in shared memory, once.
+
+    Args:
+        processes: Processes at most; 1 works in this one.
+    """
+
+    def __init__(self, processes: int = 1) -> None:
+        self.processes = processes
+        self._is_started = False
+
+    def __call__(self, pieces: Sequence[Callable[[], T]], seconds: float) -> list[T]:
+        """What the pieces return, in their order.
+
+        Args:
+            pieces: Functions without arguments that can be pickled.
+            seconds: Estimate of how long all of them take, one after another.
+
+        Raises:
+            EnvironmentProblem: If a process died.
+        """
+        if min(self.processes, len(pieces)) < 2 or seconds < LEAST_SECONDS:
+            return [piece() for piece in pieces]
+        self._is_started = True
+        try:
+            return list(Parallel(n_jobs=self.processes)(delayed(piece)() for piece in pieces))
+        except TerminatedWorkerError:
+            raise EnvironmentProblem(
+                "A process that fits scorers died.",
+                expected=f"{self.processes} processes until the fits are done",
+                found="one that was killed, mostly for want of memory",
+                to_do="give the driver more memory, or set expand.processes to 1 or "
+                "expand.background_users to fewer users",
+            ) from None
+
+    def stop(self) -> None:
+        """End the processes, if any were started."""
+        if self._is_started:
+            get_reusable_executor().shutdown(wait=True)
+
+
+@contextlib.contextmanager
+def side_by_side(processes: int | None) -> Iterator[SideBySide]:
+    """Processes until the block ends.
+
+    Args:
+        processes: How many at most; None: as many as there are cores for this process.
+    """
+    work = SideBySide(processes or cpu_count())
+    try:
+        yield work
+    finally:
+        work.stop()
