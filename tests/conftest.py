@@ -43,6 +43,13 @@ TEST_PROPERTIES = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run in several processes, all that need Spark share the session of one."""
+    for item in items:
+        if "spark" in getattr(item, "fixturenames", ()) or "end_to_end" in item.path.parts:
+            item.add_marker(pytest.mark.xdist_group("spark"))
+
+
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """The one session of all tests, with a catalogue warehouse of its own."""
