@@ -37,12 +37,12 @@ from kinsight.embed.inference import (
     built_encoder,
     by_length,
     encode_batches,
-    encode_histories,
     to_histories,
 )
 from kinsight.embed.udf import STRUCT_FIELDS, embed_udf
 from kinsight.encoders.artifact import Artifact
 from kinsight.encoders.batch import Batch
+from kinsight.encoders.encoding import encode_histories
 from kinsight.encoders.histories import COLUMNS, Histories, IntArray
 from kinsight.encoders.registry import build_encoder, encoder_options
 from kinsight.spark import ARROW_ROWS, build_session

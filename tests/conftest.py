@@ -43,6 +43,7 @@ TEST_PROPERTIES = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where tests run in several processes, all that need Spark share the session of one."""
     for item in items:

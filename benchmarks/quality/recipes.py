@@ -25,7 +25,7 @@ import pyarrow as pa
 from benchmarks.quality.history import Past
 from benchmarks.shapes import write_parts
 from kinsight.config import TrainConfig
-from kinsight.embed.inference import encode_histories
+from kinsight.encoders.encoding import encode_histories
 from kinsight.encoders.base import Encoder
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.histories import COLUMNS, Histories

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from kinsight.encoders.artifact import Artifact
+from kinsight.encoders.encoding import encode_histories
+from kinsight.encoders.histories import COLUMNS, Histories
+from kinsight.encoders.registry import build_encoder
 from kinsight.expand.scorers.bag_basis import fit_basis
 from kinsight.expand.scorers.users import PARTS, Users
 from kinsight.hashing import hash_fractions
@@ -40,6 +46,30 @@ def planted_users(n: int, seed: int = 1) -> tuple[Users, Mask]:
         components=fit_basis(bags, 30).project(bags, n),
     )
     return users, taste
+
+
+def planted_readers(n: int) -> tuple[Users, Mask]:
+    """Users of :func:`planted_users` with an untrained encoder, which reads their items as events.
+
+    Their vectors are the encoder's.
+    """
+    users, taste = planted_users(n)
+    items = users.bags["item"]
+    order = np.random.default_rng(2).permutation(items.nnz)
+    row = np.repeat(np.arange(n), np.diff(items.indptr))[order]
+    order = order[np.argsort(row, kind="stable")]
+    length = np.diff(items.indptr).astype(np.int64)
+    columns = {name: np.full(items.nnz, 2, dtype=np.int32) for name in COLUMNS}
+    columns["item"] = (2 + items.indices[order]).astype(np.int32)
+    columns["seconds"] = np.arange(items.nnz, dtype=np.int64) * 3_600
+    histories = Histories(columns, length)
+    sizes = {"item": 62, "event_type": 3, "category": 3, "brand": 3, "price": 3}
+    options = {"fields": ["item"], "width": 64, "hidden": 32}
+    model = Artifact.of(build_encoder("gru", options, sizes, 1), "gru", options, "v1", sizes)
+    by_length = np.argsort(length, kind="stable").astype(np.int64)
+    vectors, _ = encode_histories(model.build(), histories, by_length, 4_096)
+    read = {"vectors": vectors[:, 0].numpy(), "histories": histories, "model": model}
+    return dataclasses.replace(users, **read), taste  # type: ignore[arg-type]  # fields by name
 
 
 def unit_rows(present: Mask) -> sparse.csr_matrix:

@@ -12,14 +12,13 @@ import torch
 
 from kinsight.embed import inference
 from kinsight.embed.inference import (
-    NOT_FINITE,
     OUTPUT_SCHEMA,
-    check_finite,
     encode_batches,
     to_arrow,
 )
 from kinsight.encoders.artifact import Artifact
 from kinsight.encoders.batch import Batch
+from kinsight.encoders.encoding import NOT_FINITE, check_finite
 from kinsight.encoders.histories import COLUMNS, Histories
 from kinsight.encoders.registry import ENCODERS, build_encoder
 from tests.histories import SIZES, random_histories

@@ -22,7 +22,7 @@ from kinsight.expand.scorers.base import cross_fit
 from kinsight.expand.scorers.blend import Fusion, blend
 from kinsight.expand.scorers.registry import AUTO, FUSED, SCORERS
 from kinsight.expand.stacking import stacked
-from tests.unit.planted_users import masks, planted_users
+from tests.unit.planted_users import masks, planted_readers, planted_users
 
 FOLDS, SEEDS, OTHERS = 5, 100, 1_000
 TWO = ("centroid", "knn")
@@ -167,7 +167,7 @@ def test_one_named_scorer_ranks_with_its_own_line() -> None:
 
 
 def test_the_dearest_candidates_are_left_out_of_a_small_budget_and_named() -> None:
-    users, _ = planted_users(300)
+    users, _ = planted_readers(300)
     scorers = list(SCORERS.values())
     costs = {s.name: 6 * s.seconds(users) for s in scorers}
     kept, said = affordable(scorers, users, 5, sum(costs.values()) - 1e-9)
@@ -180,7 +180,7 @@ def test_the_dearest_candidates_are_left_out_of_a_small_budget_and_named() -> No
 
 
 def test_an_estimate_depends_on_the_size_of_the_users_only() -> None:
-    users, _ = planted_users(400)
+    users, _ = planted_readers(400)
     half = users.rows(np.arange(len(users)) % 2 == 0)
     for scorer in SCORERS.values():
         assert scorer.seconds(users) == scorer.seconds(dataclasses.replace(users))

@@ -20,10 +20,11 @@ from kinsight.expand.scorers.base import Scorer, cross_fit, inner_folds
 from kinsight.expand.scorers.blend import Fusion, Ranks, blend
 from kinsight.expand.scorers.boosted import BINS, Boosted, bins_of, cuts_of, trees_of
 from kinsight.expand.scorers.centroid import Centroid, seed_centres, spherical_centres
+from kinsight.expand.scorers.finetuned import MOST_EPOCHS, Finetuned
 from kinsight.expand.scorers.knn import MOST_BACKGROUND, MOST_SEEDS, Knn
 from kinsight.expand.scorers.logistic import Logistic
 from kinsight.expand.scorers.many import ManyModels, score_many, stack_parts
-from kinsight.expand.scorers.registry import SCORERS
+from kinsight.expand.scorers.registry import OF_HISTORIES, SCORERS
 from kinsight.expand.scorers.tree_model import tree_inputs
 from kinsight.expand.scorers.users import (
     PARTS,
@@ -35,22 +36,23 @@ from kinsight.expand.scorers.users import (
 )
 from kinsight.expand.scorers.vectors import unit
 from kinsight.hashing import hash_fractions
-from tests.unit.planted_users import masks, planted_users
+from tests.unit.planted_users import Mask, masks, planted_readers, planted_users
 
 ALL = pytest.mark.parametrize("scorer", SCORERS.values(), ids=SCORERS.keys())
 
 
 @ALL
 def test_a_planted_taste_is_found(scorer: Scorer) -> None:
-    users, taste = planted_users(600)
+    users, taste = planted(scorer, 600)
     seeds, background, hidden = masks(users, taste)
     scores = cross_fit(scorer, users, seeds, background).score(users)
-    assert auc(scores[background], hidden[background]) > 0.9
+    least = 0.8 if scorer.name in OF_HISTORIES else 0.9  # the encoder is an untrained one
+    assert auc(scores[background], hidden[background]) > least
 
 
 @ALL
 def test_the_same_users_get_the_same_scores_to_the_bit(scorer: Scorer) -> None:
-    users, taste = planted_users(300)
+    users, taste = planted(scorer, 300)
     seeds, background, _ = masks(users, taste)
     first = cross_fit(scorer, users, seeds, background).score(users)
     again = cross_fit(scorer, users, seeds, background).score(users)
@@ -59,18 +61,21 @@ def test_the_same_users_get_the_same_scores_to_the_bit(scorer: Scorer) -> None:
 
 @ALL
 def test_a_score_does_not_depend_on_the_users_beside_it(scorer: Scorer) -> None:
-    users, taste = planted_users(300)
+    users, taste = planted(scorer, 300)
     seeds, background, _ = masks(users, taste)
     models = cross_fit(scorer, users, seeds, background)
     alone = np.arange(len(users)) % 7 == 3
     np.testing.assert_allclose(
-        models.score(users)[alone], models.score(users.rows(alone)), atol=1e-12
+        models.score(users)[alone],
+        models.score(users.rows(alone)),
+        # Torch's last bits hang on what is beside.
+        atol=1e-3 if scorer.name in OF_HISTORIES else 1e-12,
     )
 
 
 @ALL
 def test_users_without_anything_share_one_score_in_a_part(scorer: Scorer) -> None:
-    users, taste = planted_users(300)
+    users, taste = planted(scorer, 300)
     seeds, background, _ = masks(users, taste)
     empty = np.arange(len(users)) < 30
     users = dataclasses.replace(
@@ -81,6 +86,7 @@ def test_users_without_anything_share_one_score_in_a_part(scorer: Scorer) -> Non
         activity=np.where(empty, 0, users.activity),
         features=np.where(empty[:, None], np.nan, users.features),
         components=np.where(empty[:, None], 0, users.components).astype(np.float32),
+        histories=users.histories and users.histories.head(users.histories.length * ~empty),
     )
     scores = cross_fit(scorer, users, seeds, background).score(users)
     assert np.isfinite(scores).all()
@@ -90,7 +96,7 @@ def test_users_without_anything_share_one_score_in_a_part(scorer: Scorer) -> Non
 
 @ALL
 def test_scores_of_the_parts_are_comparable(scorer: Scorer) -> None:
-    users, taste = planted_users(900)
+    users, taste = planted(scorer, 900)
     seeds, background, _ = masks(users, taste)
     scores = cross_fit(scorer, users, seeds, background).score(users)
     for part in range(PARTS):
@@ -101,7 +107,7 @@ def test_scores_of_the_parts_are_comparable(scorer: Scorer) -> None:
 
 @ALL
 def test_nobody_is_scored_by_a_model_that_learned_from_him(scorer: Scorer) -> None:
-    users, taste = planted_users(300)
+    users, taste = planted(scorer, 300)
     seeds, background, _ = masks(users, taste)
     settings = scorer.tune(users, seeds, background)
     changed = dataclasses.replace(
@@ -120,6 +126,9 @@ def test_nobody_is_scored_by_a_model_that_learned_from_him(scorer: Scorer) -> No
     for bag in bags.values():
         bag[one] = 0
     changed = dataclasses.replace(changed, bags={f: b.tocsr() for f, b in bags.items()})
+    if users.histories is not None:
+        shorter = users.histories.length - (np.arange(len(users)) == one)
+        changed = dataclasses.replace(changed, histories=users.histories.head(shorter))
     rest = background & ~own
     calibration = own & (np.arange(len(users)) != one)
     before = scorer.fit(users, seeds, rest, calibration, settings).score(users)
@@ -127,8 +136,13 @@ def test_nobody_is_scored_by_a_model_that_learned_from_him(scorer: Scorer) -> No
     assert (before == after).all()
 
 
+def planted(scorer: Scorer, n: int) -> tuple[Users, Mask]:
+    """Users with what a scorer reads."""
+    return planted_readers(n) if scorer.name in OF_HISTORIES else planted_users(n)
+
+
 def test_models_of_many_audiences_score_together_as_they_do_alone() -> None:
-    users, taste = planted_users(300)
+    users, taste = planted_readers(300)
     users = dataclasses.replace(users, has_vector=np.arange(300) % 9 != 4)
     seeds, background, _ = masks(users, taste)
     by_name = {n: cross_fit(scorer, users, seeds, background) for n, scorer in SCORERS.items()}
@@ -305,7 +319,7 @@ def test_a_knn_model_keeps_a_bounded_number_of_vectors() -> None:
 
 
 def test_fitted_models_are_read_without_scikit_learn() -> None:
-    users, taste = planted_users(300)
+    users, taste = planted_readers(300)
     seeds, background, _ = masks(users, taste)
     by_name = {n: cross_fit(scorer, users, seeds, background) for n, scorer in SCORERS.items()}
     fitted = blend(Fusion.equal(list(SCORERS), by_rank=True), by_name, users, background)
@@ -315,6 +329,32 @@ def test_fitted_models_are_read_without_scikit_learn() -> None:
         "assert not {m for m in sys.modules if m.startswith(('sklearn', 'pyspark', 'torch'))}\n"
     )
     subprocess.run([sys.executable, "-c", code], input=pickle.dumps(fitted), check=True)
+
+
+def test_finetuning_finds_what_the_untuned_vectors_hide_and_leaves_the_model_alone() -> None:
+    users, taste = planted_readers(600)
+    assert users.model is not None
+    before = users.model.weights
+    seeds, background, hidden = masks(users, taste)
+    tuned = cross_fit(Finetuned(), users, seeds, background)
+    assert all(0 < len(pickle.dumps(model)) < 60_000 for model in tuned.models)
+    assert users.model.weights == before
+    found = tuned.score(users)
+    head = cross_fit(Logistic(), users, seeds, background).score(users)
+    quality = [auc(scores[background], hidden[background]) for scores in (found, head)]
+    assert quality[0] > quality[1] + 0.02, quality
+
+
+def test_finetuning_without_a_gain_is_the_head_alone() -> None:
+    users, _ = planted_readers(300)
+    lot = hash_fractions(users.ids, "lot") < 0.3
+    settings = Finetuned().tune(users, lot, ~lot)
+    assert settings.epochs <= MOST_EPOCHS
+    nobody = np.zeros(len(users), dtype=bool)
+    untuned = dataclasses.replace(settings, epochs=0)
+    model = Finetuned().fit(users, lot, ~lot, nobody, untuned)
+    head = Logistic().regress(users, lot, ~lot, settings.penalty)
+    np.testing.assert_allclose(model.score(users), head.score(users), atol=1e-4)
 
 
 def test_inner_folds_keep_seeds_and_background_apart_and_even() -> None:

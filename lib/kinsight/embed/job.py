@@ -8,9 +8,10 @@ import pyarrow as pa
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from kinsight.dates import AsOf
-from kinsight.embed.inference import INPUT_COLUMNS, NOT_FINITE, OUTPUT_SCHEMA, encode_batches
+from kinsight.embed.inference import INPUT_COLUMNS, OUTPUT_SCHEMA, encode_batches
 from kinsight.embed.model import choose_model, read_model
 from kinsight.encoders.artifact import TRAIN_AGAIN
+from kinsight.encoders.encoding import NOT_FINITE
 from kinsight.errors import IntegrityError, RefusedError
 from kinsight.models import Model, list_models
 from kinsight.runs import Publication, StageRun, StageSummary

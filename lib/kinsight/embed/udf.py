@@ -24,10 +24,10 @@ from kinsight.config import EmbedConfig
 from kinsight.embed.inference import (
     INPUT_COLUMNS,
     built_encoder,
-    encode_histories,
     sorted_rows,
 )
 from kinsight.encoders.artifact import Artifact
+from kinsight.encoders.encoding import encode_histories
 from kinsight.encoders.histories import COLUMNS, AnyInts, Histories
 from kinsight.errors import RefusedError
 

@@ -116,8 +116,10 @@ class PropertyGatedCell(nn.Module):
         bias = self.content.bias
         weights = [weight, self.state.weight, bias, torch.zeros_like(bias)]
         steps = torch.cat([about, how], dim=2)
-        # What nn.LSTM calls, which takes weights from its own parameters only.
-        states, _, _ = torch.lstm(
-            steps, [none, none], weights, True, 1, 0.0, self.training, False, True
-        )
+        # What nn.LSTM calls, which takes weights from its own parameters only. In full width:
+        # oneDNN has no LSTM of half width for processors without AMX.
+        with torch.autocast("cpu", enabled=False):
+            states, _, _ = torch.lstm(
+                steps.float(), [none, none], weights, True, 1, 0.0, self.training, False, True
+            )
         return states

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pyspark.sql import DataFrame
@@ -11,13 +12,19 @@ from pyspark.sql import functions as F
 
 from kinsight.bags import bag_fields
 from kinsight.dates import AsOf
+from kinsight.encoders.histories import COLUMNS
 from kinsight.expand.definition import AudienceDefinition
 from kinsight.expand.linked import Identities, with_refusals
 from kinsight.expand.measures import FloatArray
 from kinsight.expand.scorers.bag_basis import BagBasis
+from kinsight.expand.scorers.registry import OF_HISTORIES
 from kinsight.expand.scorers.users import inverse_document_frequency
+from kinsight.models import list_models, model_folder
 from kinsight.runs import StageRun, newest_publication
-from kinsight.tables import table_schema
+from kinsight.tables import key_predicate, table_schema
+
+if TYPE_CHECKING:
+    from kinsight.encoders.artifact import Artifact
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +45,8 @@ class Inputs:
         model_version: The encoder of the vectors.
         identities: What links anonymous ids to users; None where nothing was ever ingested.
         basis: What makes components of bags; None where no audience needs them.
+        model: The encoder itself, checked; None where no audience needs it.
+        histories: user_id and one column ``history_COLUMN`` for each of a history; None as model.
     """
 
     features: DataFrame
@@ -53,6 +62,8 @@ class Inputs:
     model_version: str
     identities: Identities | None
     basis: BagBasis | None = None
+    model: Artifact | None = None
+    histories: DataFrame | None = None
 
 
 def read_inputs(run: StageRun, as_of: AsOf, audiences: Iterable[AudienceDefinition]) -> Inputs:
@@ -60,7 +71,9 @@ def read_inputs(run: StageRun, as_of: AsOf, audiences: Iterable[AudienceDefiniti
 
     Raises:
         RefusedError: If an earlier stage published nothing for the date.
+        IntegrityError: If the encoder's files are needed, and are not what was trained.
     """
+    audiences = list(audiences)
     date = as_of.date
     embeddings = run.require("embeddings", as_of=date, made_by="embed")
     model_version = embeddings.record.producer["model_version"][0]
@@ -77,6 +90,10 @@ def read_inputs(run: StageRun, as_of: AsOf, audiences: Iterable[AudienceDefiniti
     attributes = _attributes(run, as_of)
     if identities is not None:
         attributes = with_refusals(attributes, identities)
+    model = histories = None
+    if any(needs_histories(audience) for audience in audiences):
+        model = _model(run, model_version)
+        histories = _histories(run, as_of, model)
     return Inputs(
         features=run.read(features).where(of_date),
         attributes=attributes,
@@ -92,7 +109,34 @@ def read_inputs(run: StageRun, as_of: AsOf, audiences: Iterable[AudienceDefiniti
         interests=interests,
         model_version=model_version,
         identities=identities,
+        model=model,
+        histories=histories,
     )
+
+
+def needs_histories(audience: AudienceDefinition) -> bool:
+    """Whether a scorer that an audience tries reads histories."""
+    return not {*audience.tried}.isdisjoint(OF_HISTORIES)
+
+
+def _model(run: StageRun, model_version: str) -> Artifact:
+    """The encoder that made the date's vectors."""
+    # Here, as few audiences need it: torch takes seconds to load.
+    from kinsight.encoders.artifact import read_recorded
+
+    asked = {"model_version": model_version}
+    models = list_models(run.read(run.require("models", producer=asked, made_by="train")))
+    model = next(one for one in models if one.model_version == model_version)
+    folder = model_folder(run.tables.config, model_version)
+    return read_recorded(folder, model.sha256, model.vocabulary_version)
+
+
+def _histories(run: StageRun, as_of: AsOf, model: Artifact) -> DataFrame:
+    """The date's histories in the vocabulary of the encoder."""
+    asked = {"vocabulary_version": model.vocabulary_version}
+    found = run.require("sequences", as_of=as_of.date, producer=asked, made_by="sequence")
+    rows = run.read(found).where(key_predicate({"as_of": as_of.date, **asked}))
+    return rows.select("user_id", *(F.col(name).alias(f"history_{name}") for name in COLUMNS))
 
 
 def user_vectors(rows: DataFrame, interests: int) -> DataFrame:

@@ -15,7 +15,14 @@ from kinsight.dates import AsOf
 from kinsight.expand.definition import AudienceDefinition, load_audiences
 from kinsight.expand.executor import NUMBERED
 from kinsight.expand.fitting import Expansion, fit_expansion
-from kinsight.expand.gate import SeedCounts, count_seeds, oversized, refusal, seeds_needed
+from kinsight.expand.gate import (
+    SeedCounts,
+    count_seeds,
+    oversized,
+    refusal,
+    refusal_of_model,
+    seeds_needed,
+)
 from kinsight.expand.inputs import Inputs, read_inputs
 from kinsight.expand.lists import Lists, read_lists
 from kinsight.expand.naming import reasons_of
@@ -67,7 +74,7 @@ def run_expand(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False)
             lists = read_lists(workspace.spark, inputs, audiences)
             readable = [a for a in audiences if a.name not in lists.refused]
             roster = build_roster(inputs, readable, lists, predicates, config.seed)
-            admitted, refused = _apply_gate(audiences, lists, roster, config)
+            admitted, refused = _apply_gate(audiences, inputs, lists, roster, config)
         inputs = dataclasses.replace(inputs, basis=collect_basis(roster, inputs, admitted))
         _tell(run, admitted, refused, config)
         _tell_of_lists(run, admitted, lists, roster)
@@ -81,7 +88,11 @@ def run_expand(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False)
 
 
 def _apply_gate(
-    audiences: Iterable[AudienceDefinition], lists: Lists, roster: Roster, config: ExpandConfig
+    audiences: Iterable[AudienceDefinition],
+    inputs: Inputs,
+    lists: Lists,
+    roster: Roster,
+    config: ExpandConfig,
 ) -> tuple[list[Admitted], list[Refusal]]:
     """Part the audiences into those that go on and those that are refused."""
     admitted, refused = [], []
@@ -92,7 +103,8 @@ def _apply_gate(
             refused.append(Refusal(audience.name, SeedCounts(), needed, unreadable))
             continue
         counts = count_seeds(audience, lists, roster)
-        reason = refusal(audience, counts, needed, lists, roster)
+        reason = refusal_of_model(audience, inputs)
+        reason = reason or refusal(audience, counts, needed, lists, roster)
         if reason is not None:
             refused.append(Refusal(audience.name, counts, needed, reason))
         else:

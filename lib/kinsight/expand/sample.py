@@ -17,7 +17,7 @@ from kinsight.config import ExpandConfig
 from kinsight.expand.definition import AudienceDefinition
 from kinsight.expand.gate import SeedCounts
 from kinsight.expand.habits import TRAIT_FEATURES, Habits, decode_habits
-from kinsight.expand.inputs import Inputs
+from kinsight.expand.inputs import Inputs, needs_histories
 from kinsight.expand.measures import BoolArray
 from kinsight.expand.readable import readable_features
 from kinsight.expand.reasons import REASON_USERS
@@ -66,7 +66,11 @@ class Sample:
 
 
 def with_history(
-    roster: DataFrame, inputs: Inputs, fields: Iterable[str], *features: Column
+    roster: DataFrame,
+    inputs: Inputs,
+    fields: Iterable[str],
+    *features: Column,
+    histories: DataFrame | None = None,
 ) -> DataFrame:
     """Rows of the roster with bags and vectors, as :func:`decode` takes them.
 
@@ -75,6 +79,7 @@ def with_history(
         inputs: What is known of them.
         fields: Fields of the bags that are read.
         features: Columns over user_features to add; where there are none, it is not read.
+        histories: Histories to add.
     """
     bags = inputs.bags.select(
         "user_id",
@@ -85,6 +90,8 @@ def with_history(
         ),
     )
     rows = roster.join(bags, "user_id", "left").join(inputs.vectors, "user_id", "left")
+    if histories is not None:
+        rows = rows.join(histories, "user_id", "left")
     return rows.join(inputs.features.select("user_id", *features), "user_id") if features else rows
 
 
@@ -121,9 +128,13 @@ def collect_samples(
     readable = readable_columns()
     for batch in sample_batches(admitted, config):
         drawn = roster.frame.where(_any(_drawn(roster, a, config) for a in batch))
-        table = with_history(drawn, inputs, weights, *traits, *readable)
+        some = any(needs_histories(audience.definition) for audience in batch)
+        model, histories = (inputs.model, inputs.histories) if some else (None, None)
+        table = with_history(drawn, inputs, weights, *traits, *readable, histories=histories)
         rows = table.toArrow().sort_by("user_id").combine_chunks().to_batches()[0]
-        reading = Reading(weights, inputs.dimension, inputs.interests, len(readable), inputs.basis)
+        reading = Reading(
+            weights, inputs.dimension, inputs.interests, len(readable), inputs.basis, model
+        )
         users = decode(rows, reading)
         roles = rows.column("roles").flatten().to_numpy().reshape(-1, len(roster.names))
         for audience in batch:

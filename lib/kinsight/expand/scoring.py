@@ -49,7 +49,9 @@ def score_users(
     weights = {field: inputs.token_weights[field] for field in sorted(fields)}
     columns = readable_columns() if any(part.reads_features for part in models) else []
     readable = len(columns) if columns else None
-    reading = Reading(weights, inputs.dimension, inputs.interests, readable, basis)
+    some = any(part.reads_histories for part in models)
+    model, histories = (inputs.model, inputs.histories) if some else (None, None)
+    reading = Reading(weights, inputs.dimension, inputs.interests, readable, basis, model)
     audiences = len(roster.names)
 
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -57,5 +59,6 @@ def score_users(
             yield from score_batch(batch, tasks, models, reading, audiences)
 
     admissible = F.exists("roles", lambda role: role.bitwiseAND(ELIGIBLE | SUPPRESSED) == ELIGIBLE)
-    read = with_history(roster.frame.where(admissible), inputs, weights, *columns)
+    ranked = roster.frame.where(admissible)
+    read = with_history(ranked, inputs, weights, *columns, histories=histories)
     return read.mapInArrow(score, SCORED)

@@ -120,6 +120,14 @@ def cross_fit(scorer: Scorer, users: Users, seeds: BoolArray, background: BoolAr
         )
 
 
+def first_by_hash(users: Users, chosen: BoolArray, most: int) -> BoolArray:
+    """The chosen users, of more than ``most`` the first by id hash [n]."""
+    rows = np.flatnonzero(chosen)
+    kept = np.zeros(len(chosen), dtype=bool)
+    kept[rows[np.argsort(users.order[rows], kind="stable")][:most]] = True
+    return kept
+
+
 def inner_folds(
     users: Users, seeds: BoolArray, background: BoolArray
 ) -> Iterator[tuple[BoolArray, BoolArray]]:

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from kinsight.expand.measures import BoolArray, FloatArray
-from kinsight.expand.scorers.base import location_and_scale
+from kinsight.expand.scorers.base import first_by_hash, location_and_scale
 from kinsight.expand.scorers.tree_model import TreeModel, Trees, tree_inputs
 from kinsight.expand.scorers.users import Users
 
@@ -37,7 +37,9 @@ class Boosted:
 
     def tune(self, users: Users, seeds: BoolArray, background: BoolArray) -> int:
         """The number of trees, by how many users of the rarer kind there are to learn from."""
-        rarer = min(int(_first(users, kind).sum()) for kind in (seeds, background))
+        rarer = min(
+            int(first_by_hash(users, kind, MOST_ROWS).sum()) for kind in (seeds, background)
+        )
         rounds = LEAST_ROUNDS * np.sqrt(rarer / SEEDS_OF_LEAST)
         return int(np.clip(rounds, LEAST_ROUNDS, MOST_ROUNDS))
 
@@ -51,7 +53,8 @@ class Boosted:
     ) -> TreeModel:
         """Fit, take the trees out as arrays, standardise on the calibration users."""
         inputs = tree_inputs(users)
-        training = _first(users, seeds) | _first(users, background)
+        training = first_by_hash(users, seeds, MOST_ROWS)
+        training |= first_by_hash(users, background, MOST_ROWS)
         cuts = cuts_of(inputs[training])
         fitted = _fit(bins_of(inputs[training], cuts), seeds[training], settings)
         model = TreeModel(trees_of(fitted, cuts))
@@ -61,14 +64,6 @@ class Boosted:
     def seconds(self, users: Users) -> float:
         """Estimated seconds of a cross-fit: 0.3 s, and 0.3 ms a user up to the most."""
         return 0.3 + 3e-4 * min(len(users), 2 * MOST_ROWS)
-
-
-def _first(users: Users, chosen: BoolArray) -> BoolArray:
-    """The first MOST_ROWS of the chosen users by id hash [n]."""
-    rows = np.flatnonzero(chosen)
-    kept = np.zeros(len(chosen), dtype=bool)
-    kept[rows[np.argsort(users.order[rows], kind="stable")][:MOST_ROWS]] = True
-    return kept
 
 
 def cuts_of(inputs: FloatArray) -> list[FloatArray]:

@@ -35,7 +35,7 @@ class Logistic:
         aucs = np.zeros(len(PENALTIES))
         for training, validation in inner_folds(users, seeds, background):
             for place, penalty in enumerate(PENALTIES):
-                model = self._fit(users, seeds & training, background & training, penalty)
+                model = self.regress(users, seeds & training, background & training, penalty)
                 aucs[place] += auc(model.score(users.rows(validation)), seeds[validation])
         return PENALTIES[int(np.argmax(aucs))]
 
@@ -48,7 +48,7 @@ class Logistic:
         settings: float,
     ) -> LinearModel:
         """Fit on the users with numbers, standardise on the calibration users that have some."""
-        model = self._fit(users, seeds, background, settings)
+        model = self.regress(users, seeds, background, settings)
         known = calibration & numbers_of(users, self.source)[1]
         location, scale = location_and_scale(model.score(users.rows(known)))
         return dataclasses.replace(
@@ -60,10 +60,17 @@ class Logistic:
         width = numbers_of(users.rows(np.zeros(len(users), dtype=bool)), self.source)[0].shape[1]
         return 5e-5 * len(users) * (1.0 + width / 100.0)
 
-    def _fit(
+    def regress(
         self, users: Users, seeds: BoolArray, background: BoolArray, inverse_penalty: float
     ) -> LinearModel:
-        """Coefficients; zeros where no seed or nobody of the background has numbers."""
+        """Fit without standardisation; zeros where no seed or nobody of the background has numbers.
+
+        Args:
+            users: All users at hand [n].
+            seeds: Training seeds [n].
+            background: Unlabelled users to learn against [n].
+            inverse_penalty: Inverse ridge strength.
+        """
         numbers, has_numbers = numbers_of(users, self.source)
         known = has_numbers & (seeds | background)
         rows, labels = numbers[known], seeds[known]

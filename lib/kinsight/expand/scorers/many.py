@@ -14,6 +14,7 @@ from kinsight.expand.scorers.base import CrossFit, Model, by_part
 from kinsight.expand.scorers.blend import Blend, Ranks
 from kinsight.expand.scorers.linear_model import LinearModel, Source, products
 from kinsight.expand.scorers.tree_model import TreeModel, tree_inputs
+from kinsight.expand.scorers.tuned_model import TunedModel
 from kinsight.expand.scorers.users import PARTS, Users
 
 
@@ -109,6 +110,11 @@ class ManyModels:
     def reads_components(self) -> bool:
         """Whether a model needs the components of the bags."""
         return bool(self.trees) or "components" in self.dense
+
+    @property
+    def reads_histories(self) -> bool:
+        """Whether a model needs the histories."""
+        return any(isinstance(model, TunedModel) for _, model in self.others)
 
     def score(self, users: Users) -> FloatArray:
         """Scores of every audience [n, audiences]: those of its model, but for the last bits."""

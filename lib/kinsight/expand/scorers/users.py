@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
+from kinsight.encoders.histories import COLUMNS, Histories
 from kinsight.errors import IntegrityError
 from kinsight.expand.measures import BoolArray, FloatArray, IntArray
 from kinsight.expand.scorers.bag_basis import BagBasis
+
+if TYPE_CHECKING:
+    from kinsight.encoders.artifact import Artifact  # loads torch, which few scorers need
 
 PARTS = 3
 """Parts of the users for cross-fitting: nobody is scored by a model that learned from him.
@@ -39,6 +44,8 @@ class Users:
         features: Readable numbers, NaN where unknown [n, features]; None where they were not read.
         components: The bags in a basis [n, d], float32; None where there is none.
         further: The other vectors of users who have several [n, K - 1, d], float32; else None.
+        histories: Their histories, empty ones where a user has none; None where they were not read.
+        model: The encoder of the vectors, which reads histories; None where it was not read.
     """
 
     ids: npt.NDArray[np.object_]
@@ -51,6 +58,8 @@ class Users:
     features: FloatArray | None = None
     components: npt.NDArray[np.float32] | None = None
     further: npt.NDArray[np.float32] | None = None
+    histories: Histories | None = None
+    model: Artifact | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -68,6 +77,10 @@ class Users:
             features=None if self.features is None else self.features[selected],
             components=None if self.components is None else self.components[selected],
             further=None if self.further is None else self.further[selected],
+            histories=(
+                None if self.histories is None else self.histories.take(np.flatnonzero(selected))
+            ),
+            model=self.model,
         )
 
     def all_vectors(self) -> list[npt.NDArray[np.float32]]:
@@ -100,6 +113,7 @@ class Reading:
         interests: Vectors a user; they stand one after another in one array.
         readable: Number of readable features; None: they are not read.
         basis: What makes components of the bags; None: there are none.
+        model: What histories are read for; None: they are not.
     """
 
     token_weights: Mapping[str, FloatArray]
@@ -107,6 +121,7 @@ class Reading:
     interests: int = 1
     readable: int | None = None
     basis: BagBasis | None = None
+    model: Artifact | None = None
 
 
 def decode(rows: pa.RecordBatch, reading: Reading) -> Users:
@@ -115,7 +130,8 @@ def decode(rows: pa.RecordBatch, reading: Reading) -> Users:
     Args:
         rows: Columns user_id, events, order, part, vector (null where there is none), and for
             each field ``tokens_FIELD`` and ``counts_FIELD`` (null where there are none), and
-            ``readable_N`` for each feature.
+            ``readable_N`` for each feature, and ``history_COLUMN`` for each column of a history
+            (null where there is none).
         reading: What of them is read.
 
     Raises:
@@ -155,7 +171,17 @@ def decode(rows: pa.RecordBatch, reading: Reading) -> Users:
         features=features,
         components=None if reading.basis is None else reading.basis.project(bags, rows.num_rows),
         further=several[:, 1:] if reading.interests > 1 else None,
+        histories=None if reading.model is None else _histories(rows),
+        model=reading.model,
     )
+
+
+def _histories(rows: pa.RecordBatch) -> Histories:
+    """The histories, from columns ``history_COLUMN``; null is an empty one."""
+    column = rows.column("history_item")
+    length = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+    columns = {name: _flat(rows.column(f"history_{name}")) for name in COLUMNS}
+    return Histories(columns, length.astype(np.int64))  # type: ignore[arg-type]  # lists of whole numbers
 
 
 def tf_idf(tokens: pa.Array, counts: pa.Array, weights: FloatArray) -> sparse.csr_matrix:
