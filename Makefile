@@ -47,7 +47,7 @@ lint: $(VENV)/.installed ## Style, types, import layers.
 	@$(BIN)/lint-imports
 
 test: setup lint ## Lint and all tests but the heavy ones, those of Spark in a process of their own.
-	@$(BIN)/pytest -m "not heavy" -n 2 --dist loadgroup
+	@$(BIN)/pytest -m "not heavy" -n 2 --dist loadscope
 
 # The environment of a cluster in one archive; made again when anything in it changes.
 ARCHIVE := dist/kinsight-environment.tar.gz

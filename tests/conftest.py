@@ -14,6 +14,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import pytest
 from hypothesis import settings
 from pyspark.sql import SparkSession
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from kinsight.config import KinsightConfig, SparkConfig, parse_settings
 from kinsight.progress import Progress
@@ -43,12 +45,17 @@ TEST_PROPERTIES = {
 }
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes, all that need Spark share the session of one."""
-    for item in items:
-        if "spark" in getattr(item, "fixturenames", ()) or "end_to_end" in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group("spark"))
+class BySession(LoadScopeScheduling):
+    """Deals tests to processes: file by file, but all that need Spark to the session of one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file.startswith("tests/unit/") else "spark"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> BySession:
+    """What `pytest -n 2` deals tests out with."""
+    return BySession(config, log)
 
 
 @pytest.fixture(scope="session")
