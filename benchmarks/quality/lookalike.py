@@ -30,6 +30,7 @@ from benchmarks.quality.audiences import (
 from benchmarks.quality.history import Past
 from benchmarks.quality.recipes import (
     DEFAULT,
+    FLOORS,
     Made,
     Recipe,
     batch_of,
@@ -41,6 +42,8 @@ from benchmarks.quality.shops import BEAUTY, SHOPS, at_hand
 from benchmarks.quality.ways import SO_FAR, Crowd, Way, ways
 from kinsight.encoders.histories import cut_by_tokens
 from kinsight.expand.measures import BoolArray, FloatArray, auc
+from kinsight.expand.scorers.tuning import is_tunable
+from kinsight.expand.scorers.users import Users
 from kinsight.hashing import hash_fractions
 
 BESIDE = "bag_logistic"
@@ -121,10 +124,18 @@ def crowd_of(audience: Audience, trained: Mapping[str, Made]) -> Crowd:
         past.users(default),
         past.users(fields=["item"]),
         past.features(),
-        {name: past.users(found, fields=[]) for name, found in vectors.items()},
+        {name: _readers(past, found, trained[name]) for name, found in vectors.items()},
         scores,
     )
     return crowd.rows(np.isin(past.ids, audience.pool))
+
+
+def _readers(past: Past, vectors: np.ndarray, made: Made) -> Users:
+    """The users of a past with vectors, and with histories where the encoder may be fine-tuned."""
+    users = past.users(vectors, fields=[])
+    if not is_tunable(made.model):
+        return users
+    return dataclasses.replace(users, histories=past.histories, model=made.model)
 
 
 def _chance(made: Made, objective: Any, past: Past, items: np.ndarray) -> FloatArray:
@@ -165,6 +176,7 @@ def measure(
     epochs: int,
     score: Score = lookalike,
     with_auto: bool = True,
+    with_tuned: bool = False,
 ) -> Cells:
     """All rows on all audiences.
 
@@ -176,6 +188,7 @@ def measure(
         epochs: Of training, at most.
         score: The protocol.
         with_auto: Whether ``auto`` is measured.
+        with_tuned: Whether trained encoders are fine-tuned too.
     """
     cells = Cells()
     for audience in audiences:
@@ -184,7 +197,9 @@ def measure(
         crowd = crowd_of(audience, trained)
         members = np.isin(crowd.users.ids, audience.members)
         name = f"{audience.family}: {audience.name}"
-        for way in ways(list(trained), list(crowd.scores), with_auto):
+        tuned = [n for n, users in crowd.vectors.items() if users.model and n not in FLOORS]
+        some = tuned if with_tuned else []
+        for way in ways(list(trained), list(crowd.scores), with_auto, some):
             begun = time.perf_counter()
             salt = f"quality:{seed}:{audience.name}"
             found = [score(way, crowd, members, f"{salt}:{draw}") for draw in range(draws)]
@@ -238,7 +253,9 @@ def main() -> None:
     data = o.data or at_hand(list(SHOPS))
     kind = "long" if o.long else "short"
     if "complete_journey" in data:
-        people = measure([*demographic(), *redeemers()], wanted, draws, o.seed, epochs)
+        people = measure(
+            [*demographic(), *redeemers()], wanted, draws, o.seed, epochs, with_tuned=o.long
+        )
         folds = measure(demographic(), wanted, 1, o.seed, epochs, cross_validated, o.long)
         report_people(people, folds, kind, draws)
     audiences = []
@@ -249,7 +266,9 @@ def main() -> None:
     if o.long and BEAUTY in at_hand([BEAUTY]):
         audiences += attributes(number)
     report_behaviour(
-        measure(audiences, wanted, max(1, draws // 5), o.seed, epochs), kind, max(1, draws // 5)
+        measure(audiences, wanted, max(1, draws // 5), o.seed, epochs, with_tuned=o.long),
+        kind,
+        max(1, draws // 5),
     )
 
 

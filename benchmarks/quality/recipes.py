@@ -25,9 +25,10 @@ import pyarrow as pa
 from benchmarks.quality.history import Past
 from benchmarks.shapes import write_parts
 from kinsight.config import TrainConfig
-from kinsight.encoders.encoding import encode_histories
+from kinsight.encoders.artifact import Artifact
 from kinsight.encoders.base import Encoder
 from kinsight.encoders.batch import Batch
+from kinsight.encoders.encoding import encode_histories
 from kinsight.encoders.histories import COLUMNS, Histories
 from kinsight.encoders.registry import ENCODERS
 from kinsight.errors import KinsightError
@@ -105,6 +106,7 @@ class Made:
         objectives: The objectives by name, trained beside it.
         measures: What training measured on held-out users.
         seconds: Wall time of training or fitting.
+        model: The encoder as it is shipped.
     """
 
     recipe: Recipe
@@ -112,6 +114,7 @@ class Made:
     objectives: Mapping[str, Any]
     measures: Mapping[str, float]
     seconds: float
+    model: Artifact
 
     def vectors(self, histories: Histories) -> npt.NDArray[np.float32]:
         """The main vector of each user [n, d]."""
@@ -187,7 +190,10 @@ def make(
 
         trained = train_encoder(config, vocabulary, loader, survey, progress, learn)
     seconds = time.perf_counter() - begun
-    return Made(recipe, trained.encoder.eval(), objectives, trained.measures, seconds)
+    encoder = trained.encoder.eval()
+    options = dict(config.encoder.options)
+    model = Artifact.of(encoder, recipe.encoder, options, "quality", vocabulary.sizes)
+    return Made(recipe, encoder, objectives, trained.measures, seconds, model)
 
 
 def try_to_make(make_one: Callable[[], Made], recipe: Recipe, refused: list[str]) -> Made | None:

@@ -32,11 +32,13 @@ from kinsight.expand.scorers.bag_logistic import BagLogistic
 from kinsight.expand.scorers.base import Scorer, cross_fit
 from kinsight.expand.scorers.blend import blend
 from kinsight.expand.scorers.logistic import Logistic
-from kinsight.expand.scorers.registry import AUTO, CANDIDATES, FUSED, SCORERS
+from kinsight.expand.scorers.registry import AUTO, CANDIDATES, FUSED, OF_HISTORIES, SCORERS
 from kinsight.expand.scorers.users import Users
 from kinsight.hashing import hash_fractions
 
 HALVES = 2
+HEAD = Logistic()
+"""What ranks by the vectors of a recipe."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Crowd:
         users: Bags of all fields, and the vectors of the default recipe [n].
         items: Bags of items alone [n].
         features: Plain numbers of table user_features [n, features]; NaN where unknown.
-        vectors: By recipe, the users with its vectors and no bags [n].
+        vectors: By recipe, the users with its vectors and no bags; with histories and the model
+            where it has layers that an audience may change [n].
         scores: By name, ready scores that need no seeds [n].
     """
 
@@ -102,13 +105,19 @@ SO_FAR = "share of it so far"
 """Name of the ready score that is a floor: the share of the user's events with the target."""
 
 
-def ways(vectors: Sequence[str], scores: Sequence[str], with_auto: bool = True) -> list[Way]:
+def ways(
+    vectors: Sequence[str],
+    scores: Sequence[str],
+    with_auto: bool = True,
+    tuned: Sequence[str] = (),
+) -> list[Way]:
     """All rows: floors, one logistic a recipe, ready scores, every registered scorer, ``auto``.
 
     Args:
         vectors: Names of the recipes whose vectors the crowds have.
         scores: Names of the ready scores that they have.
         with_auto: Whether ``auto`` takes part; it costs as much as all others together.
+        tuned: Names of the recipes that scorers of histories fine-tune; the dearest of all rows.
     """
     found = [
         Way("activity", "floor", _activity),
@@ -118,10 +127,15 @@ def ways(vectors: Sequence[str], scores: Sequence[str], with_auto: bool = True) 
     if SO_FAR in scores:
         found.append(Way(SO_FAR, "floor", _ready(SO_FAR)))
     found += [
-        Way(f"{name}, logistic", "floor" if name in FLOORS else "encoder", _on_vectors(name))
+        Way(f"{name}, logistic", "floor" if name in FLOORS else "encoder", _on_vectors(name, HEAD))
         for name in vectors
     ]
-    found += [Way(name, "scorer", _scorers(name)) for name in SCORERS]
+    found += [Way(name, "scorer", _scorers(name)) for name in SCORERS if name not in OF_HISTORIES]
+    found += [
+        Way(f"{recipe}, {name}", "scorer", _on_vectors(recipe, SCORERS[name]))
+        for recipe in tuned
+        for name in OF_HISTORIES
+    ]
     for name in scores:
         if name != SO_FAR:
             found.append(Way(name, "encoder", _ready(name)))
@@ -155,9 +169,9 @@ def _items(crowd: Crowd, seeds: BoolArray, background: BoolArray, asked: BoolArr
     return _one(crowd.items, BagLogistic(), seeds, background, asked)
 
 
-def _on_vectors(name: str) -> Rank:
+def _on_vectors(name: str, scorer: Scorer) -> Rank:
     def rank(crowd: Crowd, seeds: BoolArray, background: BoolArray, asked: BoolArray) -> FloatArray:
-        return _one(crowd.vectors[name], Logistic(), seeds, background, asked)
+        return _one(crowd.vectors[name], scorer, seeds, background, asked)
 
     return rank
 

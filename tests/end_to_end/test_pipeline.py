@@ -76,6 +76,20 @@ def test_notebooks_read_what_a_run_published(spark: SparkSession, healthy: Path)
         read.table(healthy, "segments_member", spark=spark)
 
 
+def test_an_encoder_is_fine_tuned_on_the_seeds_of_an_audience(
+    spark: SparkSession, healthy: Path
+) -> None:
+    row = read.audience(healthy, "tuned", AS_OF, spark=spark)
+    assert row["status"] == "published"
+    assert row["scorer_weights"] == {"finetuned": 1.0}
+    [tuned] = [line for line in row["scorers"] if line["scorer"] == "finetuned"]
+    assert tuned["auc"] > 0.75
+    members = read.table(healthy, "audience_members", audience="tuned", spark=spark)
+    best = members.where("rank BETWEEN 1 AND 12").collect()
+    likes = {f"u{number:04d}" for number in range(240) if TASTES[number % 4] == "baby"}
+    assert len({member["user_id"] for member in best} & likes) >= 6
+
+
 def test_running_a_date_twice_leaves_the_tables_equal(
     kinsight: Command, spark: SparkSession, healthy: Path
 ) -> None:

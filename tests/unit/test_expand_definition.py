@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from kinsight.config import ExpandConfig
+from kinsight.encoders.artifact import Artifact
+from kinsight.encoders.histories import TOKEN_FIELDS
+from kinsight.encoders.registry import build_encoder
 from kinsight.errors import ConfigError
 from kinsight.expand.definition import AudienceDefinition, load_audiences
+from kinsight.expand.gate import refusal_of_model
 from kinsight.expand.scorers.registry import CANDIDATES
 
 
@@ -34,6 +38,21 @@ def test_the_name_is_the_file_stem_and_paths_are_relative_to_the_file(tmp_path: 
 def test_fused_takes_its_candidates(tmp_path: Path) -> None:
     text = "seeds: {segment: s1}\nscorer: fused\ncandidates: [knn, boosted]"
     assert load_one(tmp_path, text).tried == ["knn", "boosted"]
+
+
+def test_an_encoder_without_layers_refuses_to_be_fine_tuned(tmp_path: Path) -> None:
+    sizes = dict.fromkeys(TOKEN_FIELDS, 3)
+
+    def model(name: str) -> Artifact:
+        return Artifact.of(build_encoder(name, {}, sizes, 1), name, {}, "v1", sizes)
+
+    asked = load_one(tmp_path, "seeds: {segment: s1}\ncandidates: [finetuned, logistic]")
+    assert refusal_of_model(asked, model("transformer"), "t-1") is None
+    refused = refusal_of_model(asked, model("content_mean"), "c-1")
+    assert refused is not None
+    assert "content_mean (model c-1)" in refused.text()
+    other = load_one(tmp_path, "seeds: {segment: s1}")
+    assert refusal_of_model(other, model("content_mean"), "c-1") is None
 
 
 def test_a_named_scorer_is_tried_alone(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from benchmarks.quality.ways import ways
 
 from kinsight.config import SegmentConfig, SequenceConfig
 from kinsight.encoders.registry import ENCODERS
-from kinsight.expand.scorers.registry import SCORERS
+from kinsight.expand.scorers.registry import OF_HISTORIES, SCORERS
 from kinsight.objectives.registry import OBJECTIVES
 
 START = pd.Timestamp("2024-01-01", tz="UTC")
@@ -103,7 +103,8 @@ def test_everything_registered_is_in_the_long_tables():
     assert {recipe.encoder for recipe in found} == set(ENCODERS)
     assert {name for recipe in found for name in recipe.objectives} == set(OBJECTIVES)
     assert {recipe.name for recipe in recipes.recipes(is_long=False)} == set(recipes.SHORT)
-    assert set(SCORERS) <= {way.name for way in ways([], [])}
+    named = {way.name for way in ways([], [], tuned=["gru"])}
+    assert {f"gru, {n}" if n in OF_HISTORIES else n for n in SCORERS} <= named
     [only] = [r for r in recipes.recipes(False, ["gru + next_item"]) if not r.is_floor]
     assert only.encoder == "gru"
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from typing import TYPE_CHECKING
 
 from kinsight.config import ExpandConfig, SizesConfig
 from kinsight.errors import RefusedError
 from kinsight.expand.definition import AudienceDefinition
-from kinsight.expand.inputs import Inputs, needs_histories
+from kinsight.expand.inputs import needs_histories
 from kinsight.expand.lists import Lists
 from kinsight.expand.roles import ELIGIBLE, MATCHED, RANKED, SEED, SUPPRESSED, UNSURE
 from kinsight.expand.roster import Roster
 from kinsight.expand.scorers.registry import OF_HISTORIES
+
+if TYPE_CHECKING:
+    from kinsight.encoders.artifact import Artifact
 
 UNKNOWN_OPT_OUTS = 10
 """A suppression list of so many ids that knows nobody is taken for one with other ids."""
@@ -162,23 +166,28 @@ def refusal(
     return None
 
 
-def refusal_of_model(audience: AudienceDefinition, inputs: Inputs) -> RefusedError | None:
+def refusal_of_model(
+    audience: AudienceDefinition, model: Artifact | None, version: str
+) -> RefusedError | None:
     """Why the date's encoder cannot be fine-tuned for an audience; None where it can, or need not.
 
-    Called before any user is looked at.
+    Args:
+        audience: The audience.
+        model: The encoder, where an audience needs it.
+        version: The name of the model.
     """
-    if inputs.model is None or not needs_histories(audience):
+    if model is None or not needs_histories(audience):
         return None
     # Here, as few audiences need it: torch takes seconds to load.
     from kinsight.expand.scorers.tuning import is_tunable
 
-    if is_tunable(inputs.model):
+    if is_tunable(model):
         return None
     return RefusedError(
         f"{audience.name} asks for a scorer that the date's encoder cannot serve.",
         expected=f"for {' and '.join(OF_HISTORIES)}: a train.encoder with layers that learn, such "
         "as transformer or gru",
-        found=f"{inputs.model.encoder} (model {inputs.model_version}), which has none",
+        found=f"{model.encoder} (model {version}), which has none",
         to_do="train another encoder, or take the scorer out of the audience file",
     )
 

@@ -103,7 +103,7 @@ def _apply_gate(
             refused.append(Refusal(audience.name, SeedCounts(), needed, unreadable))
             continue
         counts = count_seeds(audience, lists, roster)
-        reason = refusal_of_model(audience, inputs)
+        reason = refusal_of_model(audience, inputs.model, inputs.model_version)
         reason = reason or refusal(audience, counts, needed, lists, roster)
         if reason is not None:
             refused.append(Refusal(audience.name, counts, needed, reason))
