@@ -61,6 +61,7 @@ class Goal:
         bound: What it is held against.
         at_most: Whether the value must not be larger; else it must not be smaller.
         rounds: The value in each round, where it was measured in several.
+        why: What a profile says of it, shown where it is not reached.
     """
 
     words: str
@@ -68,6 +69,7 @@ class Goal:
     bound: float
     at_most: bool = True
     rounds: Sequence[float] = ()
+    why: str = ""
 
     @property
     def verdict(self) -> Literal["reached", "not reached", "open"]:
@@ -132,7 +134,9 @@ class Comparison:
         both = zip(self.contenders[name].seconds, self.contenders[of].seconds, strict=True)
         return [a / b for a, b in both]
 
-    def goal(self, words: str, name: str, of: str, bound: float, *, at_most: bool = True) -> Goal:
+    def goal(
+        self, words: str, name: str, of: str, bound: float, *, at_most: bool = True, why: str = ""
+    ) -> Goal:
         """What the ratio of two contenders is to reach.
 
         Args:
@@ -141,8 +145,9 @@ class Comparison:
             of: Contender whose seconds are 1.
             bound: What the ratio is held against.
             at_most: See :class:`Goal`.
+            why: See :class:`Goal`.
         """
-        return Goal(words, self.ratio(name, of), bound, at_most, self.ratios(name, of))
+        return Goal(words, self.ratio(name, of), bound, at_most, self.ratios(name, of), why)
 
     def as_json(self) -> dict[str, Any]:
         """For the result file."""
@@ -268,7 +273,9 @@ def goal_table(goals: Sequence[Goal]) -> str:
         ]
         for goal in goals
     ]
-    return table(["to reach", "bound", "measured", ""], rows)
+    shown = table(["to reach", "bound", "measured", ""], rows)
+    missed = [g for g in goals if g.verdict != "reached" and g.why]
+    return "\n\n".join([shown, *dict.fromkeys(f"Why not: {goal.why}" for goal in missed)])
 
 
 def said(facts: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from kinsight.expand.scorers.base import (
 )
 from kinsight.expand.scorers.logistic import Logistic
 from kinsight.expand.scorers.tuned_model import TunedModel, has_history
-from kinsight.expand.scorers.users import Users
+from kinsight.expand.scorers.users import PARTS, Users
 
 if TYPE_CHECKING:
     from kinsight.expand.scorers.tuning import Tuner
@@ -88,11 +88,12 @@ class Finetuned:
         return dataclasses.replace(model, location=location, scale=scale)
 
     def seconds(self, users: Users) -> float:
-        """Estimated seconds of a cross-fit: 50 us an event that is learned from, and epoch."""
+        """Estimated seconds of a cross-fit: 50 us each time that an event is learned from."""
         if users.histories is None:
             return 0.0
-        share = min(1.0, 2 * MOST_ROWS / max(1, len(users)))
-        return 5e-5 * users.histories.events * (share * 2 * INNER_FOLDS * MOST_EPOCHS / 2 + 1.0)
+        learned = users.histories.events * min(1.0, 2 * MOST_ROWS / max(1, len(users)))
+        # Two thirds of the users are learned from, three times to choose and three times to fit.
+        return 5e-5 * learned * MOST_EPOCHS * (INNER_FOLDS + PARTS) * 2 / 3
 
     @staticmethod
     def _tuner(
