@@ -41,15 +41,16 @@ class SideBySide:
         Raises:
             EnvironmentProblem: If a process died.
         """
-        if min(self.processes, len(pieces)) < 2 or seconds < LEAST_SECONDS:
+        processes = min(self.processes, len(pieces))
+        if processes < 2 or seconds < LEAST_SECONDS:
             return [piece() for piece in pieces]
         self._is_started = True
         try:
-            return list(Parallel(n_jobs=self.processes)(delayed(piece)() for piece in pieces))
+            return list(Parallel(n_jobs=processes)(delayed(piece)() for piece in pieces))
         except TerminatedWorkerError:
             raise EnvironmentProblem(
                 "A process that fits scorers died.",
-                expected=f"{self.processes} processes until the fits are done",
+                expected=f"{processes} processes until the fits are done",
                 found="one that was killed, mostly for want of memory",
                 to_do="give the driver more memory, or set expand.processes to 1 or "
                 "expand.background_users to fewer users",
