@@ -291,7 +291,7 @@ def report_people(people: Cells, folds: Cells, kind: str, draws: int) -> None:
         "difference (95 % interval, paired by draw) are of lookalikes. Each scorer chooses its "
         "settings inside its training part; encoders stop by held-out users; nothing is chosen on "
         "what is measured. Vectors of scorers are those of the default recipe. Seconds are of all "
-        "draws, without training.",
+        "draws, without training; a row counts only the fits that no row above it made.",
         columns, rows,
         {"auc": people.auc, "cross_validated": folds.auc, "seconds": people.seconds},
         [f"Refused: {told}" for told in people.refused],

@@ -13,7 +13,9 @@ Settings, such as penalties, are chosen by each scorer inside its training part.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -29,7 +31,7 @@ from kinsight.expand.choice import (
 from kinsight.expand.evaluation import Trials, evaluate
 from kinsight.expand.measures import BoolArray, FloatArray, auc
 from kinsight.expand.scorers.bag_logistic import BagLogistic
-from kinsight.expand.scorers.base import Scorer, cross_fit
+from kinsight.expand.scorers.base import CrossFit, Scorer, cross_fit
 from kinsight.expand.scorers.blend import blend
 from kinsight.expand.scorers.logistic import Logistic
 from kinsight.expand.scorers.registry import AUTO, CANDIDATES, FUSED, OF_HISTORIES, SCORERS
@@ -146,13 +148,40 @@ def ways(
     return found
 
 
+T = TypeVar("T")
+_KEPT: dict[tuple[str, ...], Any] = {}
+_KEPT_MOST = 200
+"""Fits kept at most: those of one audience, which several rows of a table share."""
+
+
+def _once(make: Callable[[], T], name: str, users: Users, *masks: BoolArray) -> T:
+    """What was made of the same users and masks before, or is made now."""
+    content = hashlib.sha256("\n".join(users.ids).encode())
+    for part in (users.part, *masks, users.vectors, *(bag.data for bag in users.bags.values())):
+        content.update(np.ascontiguousarray(part).tobytes())
+    key = name, content.hexdigest()
+    if key not in _KEPT:
+        while len(_KEPT) >= _KEPT_MOST:
+            _KEPT.pop(next(iter(_KEPT)))
+        _KEPT[key] = make()
+    found: T = _KEPT[key]
+    return found
+
+
 def _one(
     users: Users, scorer: Scorer, seeds: BoolArray, background: BoolArray, asked: BoolArray
 ) -> FloatArray:
     if (asked & background).any():
-        return cross_fit(scorer, users, seeds, background).score(users)
+        return _fitted(scorer, users, seeds, background).score(users)
     settings = scorer.tune(users, seeds, background)
     return scorer.fit(users, seeds, background, asked, settings).score(users)
+
+
+def _fitted(scorer: Scorer, users: Users, seeds: BoolArray, background: BoolArray) -> CrossFit:
+    def fit() -> CrossFit:
+        return cross_fit(scorer, users, seeds, background)
+
+    return _once(fit, scorer.name, users, seeds, background)
 
 
 def _activity(
@@ -243,12 +272,14 @@ def _chosen(
     scorers, _ = affordable(
         [SCORERS[n] for n in CANDIDATES], trying, config.folds, config.budget_seconds
     )
-    trials, _ = evaluate(
-        scorers, trying, seeds[known], background[known], int(background.sum()), config.folds
-    )
-    fusion = choose(trials).fusion
+
+    def try_all() -> Trials:
+        own, others = seeds[known], background[known]
+        return evaluate(scorers, trying, own, others, int(background.sum()), config.folds)[0]
+
+    fusion = choose(_once(try_all, "trials", trying, seeds[known], background[known])).fusion
     if (asked & background).any():
-        fitted = {name: cross_fit(SCORERS[name], users, seeds, background) for name in fusion.names}
+        fitted = {n: _fitted(SCORERS[n], users, seeds, background) for n in fusion.names}
         return blend(fusion, fitted, users, background).score(users)
     scores = {name: _one(users, SCORERS[name], seeds, background, asked) for name in fusion.names}
     return fusion.score(scores, asked)
