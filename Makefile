@@ -46,7 +46,7 @@ lint: $(VENV)/.installed ## Style, types, import layers.
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-test: setup lint ## Lint and all tests but the heavy ones, those of Spark in a process of their own.
+test: setup lint ## Lint and all tests but the heavy ones, in two processes.
 	@$(BIN)/pytest -m "not heavy" -n 2 --dist loadscope
 
 # The environment of a cluster in one archive; made again when anything in it changes.

@@ -305,7 +305,7 @@ def main() -> None:
     busy = sum(tasks.get(stage, {}).get("core_seconds", 0) for stage in limits)
     why = (
         f"these stages' tasks took {busy:.0f} core seconds, on two cores {busy / limited / 2:.0%} "
-        "of their time; the rest is planning of Spark jobs, commits, and fits on the driver. The "
+        "of their time; the driver plans, commits and fits meanwhile. The "
         "limits know neither a vocabulary, nor names, profiles and reasons, nor any fit."
     )
     ratio = limited / sum(limits.values())

@@ -274,7 +274,7 @@ def goal_table(goals: Sequence[Goal]) -> str:
         for goal in goals
     ]
     shown = table(["to reach", "bound", "measured", ""], rows)
-    missed = [g for g in goals if g.verdict != "reached" and g.why]
+    missed = [g for g in goals if g.verdict == "not reached" and g.why]
     return "\n\n".join([shown, *dict.fromkeys(f"Why not: {goal.why}" for goal in missed)])
 
 

@@ -51,9 +51,9 @@ EDGES = (2.0, 5.0, 8.0, 12.0, 18.0, 25.0, 40.0, 80.0)
 ARRAYS = ("item", "event_type", "category", "brand", "price", "hour_of_week", "seconds")
 MEMORY = "2GB"
 STEPS = (
-    "of 17 s about 4 read and join, 2 shuffle, 4 hand rows to Python value by value, 3 compute in "
-    "numpy and 4 write Parquet (steps timed apart). A peer that lives in one process needs neither "
-    "the shuffle nor the handing over."
+    "where 9.9 million events took 17 s, about 4 read and join, 2 shuffle, 4 hand rows to Python "
+    "value by value, 3 compute in numpy and 4 write Parquet (steps timed apart, 2026-11-24). A "
+    "peer that lives in one process needs neither the shuffle nor the handing over."
 )
 """What a profile of Kinsight's way says."""
 

@@ -53,6 +53,7 @@ class BySession(LoadScopeScheduling):
         return file if file.startswith("tests/unit/") else "spark"
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> BySession:
     """What `pytest -n 2` deals tests out with."""
     return BySession(config, log)

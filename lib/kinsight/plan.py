@@ -209,8 +209,10 @@ class _Planner:
                 run.require("segment_members", as_of=date, producer=wanted, made_by="segment")
         parts = [f"{a.name} ({_seeds(a)}{_missing(a)})" for a in audiences]
         does = f"would expand {plural(len(parts), 'audience')}: {', '.join(parts)}"
-        inputs = self._inputs(run, "embeddings", "user_bags", "user_features")
-        return Planned("expand", inputs, does)
+        tables = ["embeddings", "user_bags", "user_features"]
+        if any(audience.reads_histories for audience in audiences):
+            tables += ["sequences", "models"]
+        return Planned("expand", self._inputs(run, *tables), does)
 
     def report(self) -> Planned:
         """Where the report goes."""

@@ -48,7 +48,7 @@ def planted_users(n: int, seed: int = 1) -> tuple[Users, Mask]:
     return users, taste
 
 
-def planted_readers(n: int) -> tuple[Users, Mask]:
+def planted_readers(n: int, encoder: str = "gru") -> tuple[Users, Mask]:
     """Users of :func:`planted_users` with an untrained encoder, which reads their items as events.
 
     Their vectors are the encoder's.
@@ -64,11 +64,21 @@ def planted_readers(n: int) -> tuple[Users, Mask]:
     columns["seconds"] = np.arange(items.nnz, dtype=np.int64) * 3_600
     histories = Histories(columns, length)
     sizes = {"item": 62, "event_type": 3, "category": 3, "brand": 3, "price": 3}
-    options = {"fields": ["item"], "width": 64, "hidden": 32}
-    model = Artifact.of(build_encoder("gru", options, sizes, 1), "gru", options, "v1", sizes)
-    by_length = np.argsort(length, kind="stable").astype(np.int64)
-    vectors, _ = encode_histories(model.build(), histories, by_length, 4_096)
-    read = {"vectors": vectors[:, 0].numpy(), "histories": histories, "model": model}
+    options = {"fields": ["item"], "width": 64, "dropout": 0.0}
+    options |= {"hidden": 32} if encoder == "gru" else {}
+    model = Artifact.of(build_encoder(encoder, options, sizes, 1), encoder, options, "v1", sizes)
+    known = np.flatnonzero(length).astype(np.int64)
+    by_length = np.argsort(length[known], kind="stable").astype(np.int64)
+    encoded, _ = encode_histories(model.build(), histories.take(known), by_length, 4_096)
+    vectors = np.zeros((n, *encoded.shape[1:]), dtype=np.float32)
+    vectors[known] = encoded.numpy()
+    read = {
+        "vectors": vectors[:, 0],
+        "further": vectors[:, 1:] if vectors.shape[1] > 1 else None,
+        "has_vector": length > 0,
+        "histories": histories,
+        "model": model,
+    }
     return dataclasses.replace(users, **read), taste  # type: ignore[arg-type]  # fields by name
 
 

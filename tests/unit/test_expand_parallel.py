@@ -13,8 +13,8 @@ from kinsight.errors import EnvironmentProblem
 from kinsight.expand import parallel
 from kinsight.expand.evaluation import evaluate
 from kinsight.expand.parallel import side_by_side
-from kinsight.expand.scorers.registry import CANDIDATES, SCORERS
-from tests.unit.planted_users import masks, planted_users
+from kinsight.expand.scorers.registry import SCORERS
+from tests.unit.planted_users import masks, planted_readers
 
 
 def process_id() -> int:
@@ -34,16 +34,16 @@ def test_small_work_and_one_process_stay_here() -> None:
 
 
 def test_processes_find_the_same_as_this_one() -> None:
-    users, taste = planted_users(300)
+    users, taste = planted_readers(300)
     seeds, background, _ = masks(users, taste)
-    scorers = [SCORERS[name] for name in CANDIDATES]
+    scorers = list(SCORERS.values())
     alone, _ = evaluate(scorers, users, seeds, background, 300, 3)
     with side_by_side(2) as at_once, pytest.MonkeyPatch.context() as patch:
         patch.setattr(parallel, "LEAST_SECONDS", 0.0)
         assert os.getpid() not in at_once([process_id] * 4, 1.0)
         together, _ = evaluate(scorers, users, seeds, background, 300, 3, at_once)
-    assert together.names == alone.names == tuple(CANDIDATES)
-    for name in CANDIDATES:
+    assert together.names == alone.names == tuple(SCORERS)
+    for name in SCORERS:
         np.testing.assert_array_equal(together.line(name).of_seeds, alone.line(name).of_seeds)
         assert together.seconds[name] > 0
 

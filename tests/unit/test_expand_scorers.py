@@ -10,17 +10,21 @@ import sys
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from scipy import sparse
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from kinsight.encoders.encoding import encode_histories
+from kinsight.encoders.histories import COLUMNS
 from kinsight.errors import IntegrityError
 from kinsight.expand.measures import auc
+from kinsight.expand.scorers import tuning
 from kinsight.expand.scorers.bag_basis import basis_fields, fit_basis
 from kinsight.expand.scorers.base import Scorer, cross_fit, inner_folds
 from kinsight.expand.scorers.blend import Fusion, Ranks, blend
 from kinsight.expand.scorers.boosted import BINS, Boosted, bins_of, cuts_of, trees_of
 from kinsight.expand.scorers.centroid import Centroid, seed_centres, spherical_centres
-from kinsight.expand.scorers.finetuned import MOST_EPOCHS, Finetuned
+from kinsight.expand.scorers.finetuned import Finetuned, Tuning, epochs_worth
 from kinsight.expand.scorers.knn import MOST_BACKGROUND, MOST_SEEDS, Knn
 from kinsight.expand.scorers.logistic import Logistic
 from kinsight.expand.scorers.many import ManyModels, score_many, stack_parts
@@ -101,7 +105,7 @@ def test_scores_of_the_parts_are_comparable(scorer: Scorer) -> None:
     scores = cross_fit(scorer, users, seeds, background).score(users)
     for part in range(PARTS):
         own = scores[background & (users.part == part)]
-        assert own.mean() == pytest.approx(0, abs=1e-9)
+        assert own.mean() == pytest.approx(0, abs=1e-6)
         assert own.std() == pytest.approx(1)
 
 
@@ -345,16 +349,55 @@ def test_finetuning_finds_what_the_untuned_vectors_hide_and_leaves_the_model_alo
     assert quality[0] > quality[1] + 0.02, quality
 
 
-def test_finetuning_without_a_gain_is_the_head_alone() -> None:
-    users, _ = planted_readers(300)
-    lot = hash_fractions(users.ids, "lot") < 0.3
-    settings = Finetuned().tune(users, lot, ~lot)
-    assert settings.epochs <= MOST_EPOCHS
-    nobody = np.zeros(len(users), dtype=bool)
-    untuned = dataclasses.replace(settings, epochs=0)
-    model = Finetuned().fit(users, lot, ~lot, nobody, untuned)
-    head = Logistic().regress(users, lot, ~lot, settings.penalty)
+@pytest.mark.parametrize("encoder", ["gru", "multi_interest"])
+def test_finetuning_for_no_epoch_is_the_head_alone(encoder: str) -> None:
+    users, taste = planted_readers(300, encoder)
+    seeds, background, nobody = masks(users, taste)
+    model = Finetuned().fit(users, seeds, background, nobody & False, Tuning(0.1, 0))
+    head = Logistic().regress(users, seeds, background, 0.1)
     np.testing.assert_allclose(model.score(users), head.score(users), atol=1e-4)
+    if encoder == "multi_interest":
+        assert (head.score(users) > users.vectors @ head.coefficients + 1e-6).any()
+
+
+def test_a_gain_within_chance_is_no_reason_to_fine_tune() -> None:
+    sure = np.array([[0.6, 0.66, 0.65], [0.5, 0.58, 0.6], [0.7, 0.75, 0.73]])
+    assert epochs_worth(sure) == 1
+    assert epochs_worth(sure - [[0, 0.1, 0.1], [0, 0, 0], [0, 0.05, 0]]) == 0
+    assert epochs_worth(sure[:, ::-1]) == 0
+
+
+def test_without_histories_of_a_kind_nothing_is_learned() -> None:
+    users, taste = planted_readers(300)
+    seeds, background, _ = masks(users, taste)
+    assert users.histories is not None
+    none = users.histories.head(users.histories.length * ~seeds)
+    users = dataclasses.replace(users, histories=none)
+    assert (cross_fit(Finetuned(), users, seeds, background).score(users) == 0).all()
+    assert (
+        cross_fit(Finetuned(), users.without_histories(), seeds, background).score(users) == 0
+    ).all()
+
+
+def test_every_user_weighs_the_same_in_fine_tuning_however_long_the_history(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    users, taste = planted_readers(300)
+    assert users.histories is not None
+    assert users.model is not None
+    length = np.where(np.arange(300) % 2 == 0, users.histories.length, 1)
+    histories = users.histories.head(length)
+    users = dataclasses.replace(users, histories=histories)
+    monkeypatch.setattr(tuning, "GRADIENT_NORM", np.inf)
+    monkeypatch.setattr(tuning, "TOKENS", 100)
+    tuner = tuning.Tuner.start(users, taste, np.zeros(users.vectors.shape[1]))
+    tuner.optimiser = torch.optim.SGD([tuner.head], lr=1e-4)
+    tuner.epoch()
+    vectors = encode_histories(users.model.build(), histories, np.argsort(length), 4_096)[0][:, 0]
+    # With a head of zeros the chance of each user is a half.
+    weight = np.where(taste, 0.5 - 1.0, 0.5) * 150.0 / np.where(taste, taste.sum(), (~taste).sum())
+    slope = (weight[:, None] * vectors.numpy()).sum(axis=0) / tuning.USERS_A_STEP
+    np.testing.assert_allclose(tuner.head.detach().numpy(), -1e-4 * slope, rtol=1e-2, atol=1e-6)
 
 
 def test_inner_folds_keep_seeds_and_background_apart_and_even() -> None:
@@ -447,3 +490,23 @@ def test_rare_tokens_weigh_more() -> None:
     weights = inverse_document_frequency(np.array([1, 10, 100]), 100)
     assert (np.diff(weights) < 0).all()
     assert weights[2] == 1.0
+
+
+def test_users_without_a_history_have_an_empty_one() -> None:
+    whole = pa.array([[3, 4], None, [5]], pa.list_(pa.int32()))
+    batch = pa.RecordBatch.from_pydict(
+        {
+            "user_id": ["a", "b", "c"],
+            "events": [2, 1, 1],
+            "order": [0.1, 0.2, 0.3],
+            "part": [0, 1, 2],
+            "vector": pa.array([[1.0], None, [2.0]], pa.list_(pa.float32())),
+            **{f"history_{name}": whole for name in COLUMNS},
+        }
+    )
+    model = planted_readers(20)[0].model
+    histories = decode(batch, Reading({}, 1, model=model)).histories
+    assert histories is not None
+    assert histories.length.tolist() == [2, 0, 1]
+    assert histories.columns["brand"].tolist() == [3, 4, 5]
+    assert decode(batch, Reading({}, 1)).histories is None

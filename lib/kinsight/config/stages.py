@@ -158,7 +158,7 @@ class ExpandConfig(Settings):
         None,
         ge=1,
         description="Processes of the driver that fit scorers side by side; without it, one a "
-        "core. Results do not depend on it.",
+        "core, 8 at most. Results do not depend on it.",
     )
     background_users: int = Field(50_000, ge=100, description="Unlabelled users learned against.")
     maximum_seeds: int = Field(

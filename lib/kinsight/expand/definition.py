@@ -19,7 +19,7 @@ from kinsight.config import (
     read_yaml,
 )
 from kinsight.errors import ConfigError
-from kinsight.expand.scorers.registry import AUTO, CANDIDATES, FUSED, SCORERS
+from kinsight.expand.scorers.registry import AUTO, CANDIDATES, FUSED, OF_HISTORIES, SCORERS
 
 FILE_ENDINGS = (".csv", ".csv.gz", ".parquet")
 EXAMPLE = "seeds: {file: seeds.csv, column: user_id}"
@@ -134,6 +134,11 @@ class AudienceDefinition(Settings):
     def tried(self) -> list[str]:
         """The scorers that are measured on hidden seeds."""
         return self.candidates if self.scorer in (AUTO, FUSED) else [self.scorer]
+
+    @property
+    def reads_histories(self) -> bool:
+        """Whether one of them reads histories."""
+        return not {*self.tried}.isdisjoint(OF_HISTORIES)
 
     @property
     def sources(self) -> dict[str, FileSource]:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from kinsight.expand.measures import (
     Z_95,
@@ -28,6 +29,7 @@ from kinsight.expand.measures import (
 from kinsight.expand.parallel import SideBySide
 from kinsight.expand.scorers.base import Scorer, cross_fit
 from kinsight.expand.scorers.blend import Fusion
+from kinsight.expand.scorers.registry import seen_by
 from kinsight.expand.scorers.users import Users
 
 ACTIVITY = "activity"
@@ -247,8 +249,11 @@ def evaluate(
     fold = seed_folds(users, seeds, folds)
     # The dearest first: the last pieces of work are then short ones.
     dear = sorted(scorers, key=lambda scorer: -scorer.seconds(users))
+    seen = {scorer.name: seen_by(scorer, users) for scorer in scorers}
     pieces = [
-        functools.partial(_scores_and_seconds, scorer, users, seeds & (fold != hidden), background)
+        functools.partial(
+            _scores_and_seconds, scorer, seen[scorer.name], seeds & (fold != hidden), background
+        )
         for scorer in dear
         for hidden in range(folds)
     ]
@@ -267,7 +272,10 @@ def _scores_and_seconds(
 ) -> tuple[FloatArray, float]:
     """Scores of all users by a cross-fit [n], and how long it took."""
     start = time.perf_counter()
-    scores = cross_fit(scorer, users, seeds, background).score(users)
+    models = cross_fit(scorer, users, seeds, background)
+    # The same in a process of its own, where libraries have fewer threads.
+    with threadpool_limits(1):
+        scores = models.score(users)
     return scores, time.perf_counter() - start
 
 

@@ -25,7 +25,7 @@ from kinsight.expand.sample import Admitted, Sample
 from kinsight.expand.scorers.base import CrossFit, cross_fit
 from kinsight.expand.scorers.blend import Fusion, blend
 from kinsight.expand.scorers.centroid import CentroidModel, seed_centres
-from kinsight.expand.scorers.registry import AUTO, FUSED, SCORERS
+from kinsight.expand.scorers.registry import AUTO, FUSED, SCORERS, seen_by
 from kinsight.expand.verdict import Verdict, judge
 
 CHOICES = {AUTO: choose_by_hidden_seeds, FUSED: fuse_by_hidden_seeds}
@@ -100,7 +100,7 @@ def fit_expansion(
     else:
         choice = only_choice(trials, definition.scorer)
     chosen = sorted((SCORERS[n] for n in choice.names), key=lambda s: -s.seconds(users))
-    pieces = [functools.partial(cross_fit, s, users, seeds, background) for s in chosen]
+    pieces = [functools.partial(cross_fit, s, seen_by(s, users), seeds, background) for s in chosen]
     models = at_once(pieces, sum(s.seconds(users) for s in chosen))
     fitted = {s.name: model for s, model in zip(chosen, models, strict=True)}
     blended = blend(choice.fusion, fitted, users, background)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from kinsight.config import ExpandConfig, SizesConfig
 from kinsight.errors import RefusedError
 from kinsight.expand.definition import AudienceDefinition
-from kinsight.expand.inputs import needs_histories
 from kinsight.expand.lists import Lists
 from kinsight.expand.roles import ELIGIBLE, MATCHED, RANKED, SEED, SUPPRESSED, UNSURE
 from kinsight.expand.roster import Roster
@@ -176,7 +175,7 @@ def refusal_of_model(
         model: The encoder, where an audience needs it.
         version: The name of the model.
     """
-    if model is None or not needs_histories(audience):
+    if model is None or not audience.reads_histories:
         return None
     # Here, as few audiences need it: torch takes seconds to load.
     from kinsight.expand.scorers.tuning import is_tunable

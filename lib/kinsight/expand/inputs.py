@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from kinsight.bags import bag_fields
@@ -17,11 +17,10 @@ from kinsight.expand.definition import AudienceDefinition
 from kinsight.expand.linked import Identities, with_refusals
 from kinsight.expand.measures import FloatArray
 from kinsight.expand.scorers.bag_basis import BagBasis
-from kinsight.expand.scorers.registry import OF_HISTORIES
 from kinsight.expand.scorers.users import inverse_document_frequency
 from kinsight.models import list_models, model_folder
 from kinsight.runs import StageRun, newest_publication
-from kinsight.tables import key_predicate, table_schema
+from kinsight.tables import KeyValue, key_predicate, table_schema
 
 if TYPE_CHECKING:
     from kinsight.encoders.artifact import Artifact
@@ -91,9 +90,10 @@ def read_inputs(run: StageRun, as_of: AsOf, audiences: Iterable[AudienceDefiniti
     if identities is not None:
         attributes = with_refusals(attributes, identities)
     model = histories = None
-    if any(needs_histories(audience) for audience in audiences):
-        model = _model(run, model_version)
-        histories = _histories(run, as_of, model)
+    if any(audience.reads_histories for audience in audiences):
+        read = embeddings.record.inputs
+        model = _model(run, model_version, read["models"])
+        histories = _histories(run, as_of, model, read["sequences"])
     return Inputs(
         features=run.read(features).where(of_date),
         attributes=attributes,
@@ -114,29 +114,35 @@ def read_inputs(run: StageRun, as_of: AsOf, audiences: Iterable[AudienceDefiniti
     )
 
 
-def needs_histories(audience: AudienceDefinition) -> bool:
-    """Whether a scorer that an audience tries reads histories."""
-    return not {*audience.tried}.isdisjoint(OF_HISTORIES)
-
-
-def _model(run: StageRun, model_version: str) -> Artifact:
-    """The encoder that made the date's vectors."""
+def _model(run: StageRun, model_version: str, version: int) -> Artifact:
+    """The encoder that made the date's vectors, by the version of `models` that named it."""
     # Here, as few audiences need it: torch takes seconds to load.
     from kinsight.encoders.artifact import read_recorded
 
-    asked = {"model_version": model_version}
-    models = list_models(run.read(run.require("models", producer=asked, made_by="train")))
+    models = list_models(run.read("models", version))
     model = next(one for one in models if one.model_version == model_version)
     folder = model_folder(run.tables.config, model_version)
     return read_recorded(folder, model.sha256, model.vocabulary_version)
 
 
-def _histories(run: StageRun, as_of: AsOf, model: Artifact) -> DataFrame:
-    """The date's histories in the vocabulary of the encoder."""
-    asked = {"vocabulary_version": model.vocabulary_version}
-    found = run.require("sequences", as_of=as_of.date, producer=asked, made_by="sequence")
-    rows = run.read(found).where(key_predicate({"as_of": as_of.date, **asked}))
-    return rows.select("user_id", *(F.col(name).alias(f"history_{name}") for name in COLUMNS))
+def _histories(run: StageRun, as_of: AsOf, model: Artifact, version: int) -> DataFrame:
+    """What the encoder read of the date's histories, of the version that its vectors come from."""
+    from kinsight.encoders.registry import encoder_options, latest_events
+
+    key: dict[str, KeyValue] = {
+        "as_of": as_of.date,
+        "vocabulary_version": model.vocabulary_version,
+    }
+    rows = run.read("sequences", version).where(key_predicate(key))
+    most = latest_events(encoder_options(model.encoder, model.options))
+
+    def latest(name: str) -> Column:
+        events = F.col(name)
+        if most is not None:
+            events = F.slice(events, F.greatest(F.size(name) - most, F.lit(0)) + 1, F.lit(most))
+        return events.alias(f"history_{name}")
+
+    return rows.select("user_id", *(latest(name) for name in COLUMNS))
 
 
 def user_vectors(rows: DataFrame, interests: int) -> DataFrame:

@@ -64,6 +64,7 @@ def run_expand(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False)
     Raises:
         ConfigError: If the folder or an audience file is wrong.
         RefusedError: If an earlier stage published nothing for the date.
+        IntegrityError: If an audience needs the encoder, and its files are not what was trained.
     """
     config = workspace.config.expand
     with workspace.run("expand", as_of, config, latest_input) as run:

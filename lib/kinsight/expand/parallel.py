@@ -14,6 +14,8 @@ from kinsight.errors import EnvironmentProblem
 
 LEAST_SECONDS = 5.0
 """Less work is not worth processes of its own: to start them takes some seconds."""
+MOST_PROCESSES = 8
+"""Unless a number is asked for: each copies the part of a sample that it learns from."""
 
 T = TypeVar("T")
 
@@ -21,7 +23,7 @@ T = TypeVar("T")
 class SideBySide:
     """Does independent pieces of work at once; what comes out does not hang on how many.
 
-    Large arrays are given to the processes as files in shared memory, once.
+    The processes share large arrays as files, in shared memory where there is room.
 
     Args:
         processes: Processes at most; 1 works in this one.
@@ -67,9 +69,10 @@ def side_by_side(processes: int | None) -> Iterator[SideBySide]:
     """Processes until the block ends.
 
     Args:
-        processes: How many at most; None: as many as there are cores for this process.
+        processes: How many at most; None: as many as there are cores for this process, and not
+            more than MOST_PROCESSES.
     """
-    work = SideBySide(processes or cpu_count())
+    work = SideBySide(processes or min(cpu_count(), MOST_PROCESSES))
     try:
         yield work
     finally:

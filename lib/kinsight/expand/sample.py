@@ -17,7 +17,7 @@ from kinsight.config import ExpandConfig
 from kinsight.expand.definition import AudienceDefinition
 from kinsight.expand.gate import SeedCounts
 from kinsight.expand.habits import TRAIT_FEATURES, Habits, decode_habits
-from kinsight.expand.inputs import Inputs, needs_histories
+from kinsight.expand.inputs import Inputs
 from kinsight.expand.measures import BoolArray
 from kinsight.expand.readable import readable_features
 from kinsight.expand.reasons import REASON_USERS
@@ -128,7 +128,7 @@ def collect_samples(
     readable = readable_columns()
     for batch in sample_batches(admitted, config):
         drawn = roster.frame.where(_any(_drawn(roster, a, config) for a in batch))
-        some = any(needs_histories(audience.definition) for audience in batch)
+        some = any(audience.definition.reads_histories for audience in batch)
         model, histories = (inputs.model, inputs.histories) if some else (None, None)
         table = with_history(drawn, inputs, weights, *traits, *readable, histories=histories)
         rows = table.toArrow().sort_by("user_id").combine_chunks().to_batches()[0]
@@ -144,9 +144,10 @@ def collect_samples(
             own = seeds | background
             told = _first(users, seeds) | _first(users, background)
             habits = decode_habits(rows.filter(pa.array(told)), tokens)
+            read = users if audience.definition.reads_histories else users.without_histories()
             yield (
                 audience,
-                Sample(users.rows(own), seeds[own], background[own], habits, seeds[told]),
+                Sample(read.rows(own), seeds[own], background[own], habits, seeds[told]),
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -17,6 +18,7 @@ from kinsight.expand.roster import Roster
 from kinsight.expand.sample import readable_columns, with_history
 from kinsight.expand.scorers.many import stack_parts
 from kinsight.expand.scorers.users import Reading
+from kinsight.spread import LEAST_ROWS_A_TASK, TASKS
 
 
 def score_users(
@@ -49,16 +51,23 @@ def score_users(
     weights = {field: inputs.token_weights[field] for field in sorted(fields)}
     columns = readable_columns() if any(part.reads_features for part in models) else []
     readable = len(columns) if columns else None
-    some = any(part.reads_histories for part in models)
-    model, histories = (inputs.model, inputs.histories) if some else (None, None)
-    reading = Reading(weights, inputs.dimension, inputs.interests, readable, basis, model)
+    reading = Reading(weights, inputs.dimension, inputs.interests, readable, basis)
+    histories = inputs.histories if any(part.reads_histories for part in models) else None
+    context = roster.frame.sparkSession.sparkContext
+    shipped = context.broadcast(None if histories is None else inputs.model)
     audiences = len(roster.names)
 
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        seen = dataclasses.replace(reading, model=shipped.value)
         for batch in batches:
-            yield from score_batch(batch, tasks, models, reading, audiences)
+            yield from score_batch(batch, tasks, models, seen, audiences)
 
     admissible = F.exists("roles", lambda role: role.bitwiseAND(ELIGIBLE | SUPPRESSED) == ELIGIBLE)
     ranked = roster.frame.where(admissible)
     read = with_history(ranked, inputs, weights, *columns, histories=histories)
+    if histories is not None:
+        # Who shares a batch decides the last bits of what an encoder finds: it hangs on the users.
+        users = max(sum(roles.values()) for roles in roster.role_counts.values())
+        read = read.repartition(min(TASKS, 1 + users // LEAST_ROWS_A_TASK), "user_id")
+        read = read.sortWithinPartitions("user_id")
     return read.mapInArrow(score, SCORED)

@@ -36,9 +36,9 @@ class TunedModel:
         known = has_history(users)
         if self.head is not None and known.any():
             # Here, so that executors load torch only where an audience needs it.
-            from kinsight.expand.scorers.tuning import likeness_of
+            from kinsight.expand.scorers.tuning import logits_of
 
-            own = likeness_of(users.rows(known), self.layers, self.head)
+            own = logits_of(users.rows(known), self.layers, self.head)
             found[known] = (own - self.location) / self.scale
         return found
 

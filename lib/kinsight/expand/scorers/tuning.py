@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
 
@@ -14,7 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from kinsight.encoders.artifact import Artifact
 from kinsight.encoders.base import Encoder
 from kinsight.encoders.batch import Batch
-from kinsight.encoders.encoding import encode_histories
+from kinsight.encoders.encoding import NOT_FINITE, encode_histories
 from kinsight.encoders.histories import Histories, cut_by_tokens
 from kinsight.expand.measures import BoolArray, FloatArray
 from kinsight.expand.scorers.tuned_model import TunedModel
@@ -30,7 +31,7 @@ TOKENS = 4_096
 USERS_A_STEP = 64
 """Users a step at most: a few hundred seeds with short histories would make too few steps."""
 DECIMALS = 5
-"""Of likenesses: their last bits hang on the users beside."""
+"""Of logits: their last bits hang on the users beside."""
 
 Layers = Mapping[str, npt.NDArray[np.float32]]
 
@@ -58,7 +59,18 @@ def is_tunable(model: Artifact) -> bool:
     return bool(tunable_layers(model.build()))
 
 
-def likeness_of(users: Users, layers: Layers, head: npt.NDArray[np.float32]) -> FloatArray:
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: the number of threads decides the order of sums."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def logits_of(users: Users, layers: Layers, head: npt.NDArray[np.float32]) -> FloatArray:
     """Products of the users' vectors with a head [n], the greatest over several of a user.
 
     Args:
@@ -71,8 +83,10 @@ def likeness_of(users: Users, layers: Layers, head: npt.NDArray[np.float32]) -> 
     with torch.no_grad():
         for name, weights in tunable_layers(encoder).items():
             weights.copy_(torch.from_numpy(layers[name]))
-    order = np.argsort(histories.length, kind="stable").astype(np.int64)
-    vectors, _ = encode_histories(encoder, histories, order, TOKENS)
+    # By the hash of the id among those of one length, in whatever order they came.
+    order = np.lexsort((users.order, histories.length)).astype(np.int64)
+    with one_thread():
+        vectors, _ = encode_histories(encoder, histories, order, TOKENS)
     found = (vectors @ torch.from_numpy(head)).amax(dim=1).double().numpy()
     return np.asarray(np.round(found, DECIMALS))
 
@@ -136,10 +150,14 @@ class Tuner:
         return cls(histories, seeds, encoder, learned, optimiser, np.random.default_rng(0))
 
     def epoch(self) -> None:
-        """Learn from every user once: seeds together weigh as much as the others together."""
+        """Learn from every user once: seeds together weigh as much as the others together.
+
+        Raises:
+            ArithmeticError: If the loss is no number.
+        """
         weight = np.where(self.seeds, 0.5 / self.seeds.sum(), 0.5 / (~self.seeds).sum())
         weight = weight * len(self.seeds)
-        with torch.random.fork_rng():
+        with one_thread(), torch.random.fork_rng(devices=[]):
             # For dropout; numpy's generator goes on from epoch to epoch.
             torch.manual_seed(int(self.draws.integers(2**31)))
             self.encoder.train()
@@ -149,7 +167,11 @@ class Tuner:
                 losses = binary_cross_entropy_with_logits(
                     logits, torch.from_numpy(self.seeds[rows].astype(np.float32)), reduction="none"
                 )
-                loss = (losses * torch.from_numpy(weight[rows].astype(np.float32))).mean()
+                # Over the room of a step and not its users: batches of long histories are small.
+                weighted = losses * torch.from_numpy(weight[rows].astype(np.float32))
+                loss = weighted.sum() / USERS_A_STEP
+                if not torch.isfinite(loss):
+                    raise ArithmeticError(NOT_FINITE)
                 self.optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
                 learned = self.optimiser.param_groups[0]["params"]

@@ -83,6 +83,10 @@ class Users:
             model=self.model,
         )
 
+    def without_histories(self) -> Users:
+        """The same for scorers that read none: to copy and ship them is dear."""
+        return dataclasses.replace(self, histories=None, model=None)
+
     def all_vectors(self) -> list[npt.NDArray[np.float32]]:
         """The main vectors, then the others, each [n, d].
 
