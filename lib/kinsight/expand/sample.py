@@ -7,7 +7,6 @@ import functools
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 
-import numpy as np
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -24,6 +23,7 @@ from kinsight.expand.reasons import REASON_USERS
 from kinsight.expand.roles import MATCHED, RANKED, STANDING
 from kinsight.expand.roster import Roster
 from kinsight.expand.scorers.bag_basis import BagBasis, basis_fields, fit_basis
+from kinsight.expand.scorers.base import first_by_hash
 from kinsight.expand.scorers.registry import OF_COMPONENTS
 from kinsight.expand.scorers.users import Reading, Users, decode
 
@@ -142,21 +142,14 @@ def collect_samples(
             seeds = (role == MATCHED) & (users.order < seed_share(audience, config))
             background = (role == RANKED) & (users.order < background_share(audience, config))
             own = seeds | background
-            told = _first(users, seeds) | _first(users, background)
+            told = first_by_hash(users, seeds, REASON_USERS)
+            told |= first_by_hash(users, background, REASON_USERS)
             habits = decode_habits(rows.filter(pa.array(told)), tokens)
             read = users if audience.definition.reads_histories else users.without_histories()
             yield (
                 audience,
                 Sample(read.rows(own), seeds[own], background[own], habits, seeds[told]),
             )
-
-
-def _first(users: Users, chosen: BoolArray) -> BoolArray:
-    """The first REASON_USERS of the chosen users by id hash."""
-    rows = np.flatnonzero(chosen)
-    first = np.zeros(len(chosen), dtype=bool)
-    first[rows[np.argsort(users.order[rows], kind="stable")][:REASON_USERS]] = True
-    return first
 
 
 def sample_batches(admitted: Sequence[Admitted], config: ExpandConfig) -> Iterator[list[Admitted]]:
