@@ -239,8 +239,11 @@ def _boosted(crowd: Crowd, seeds: BoolArray, background: BoolArray, asked: BoolA
         model = HistGradientBoostingClassifier(
             max_iter=100, max_leaf_nodes=8, learning_rate=0.05, random_state=0
         )
-        model.fit(crowd.features[training], seeds[training])
-        return np.asarray(model.predict_proba(crowd.features)[:, 1])
+        # scikit-learn fails on a number that nobody has, such as prices of a shop without any.
+        unknown = np.isnan(crowd.features[training]).all(axis=0)
+        features = np.where(unknown, 0.0, crowd.features)
+        model.fit(features[training], seeds[training])
+        return np.asarray(model.predict_proba(features)[:, 1])
 
     if not (asked & background).any():
         return fit(seeds | background)
