@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -48,7 +49,10 @@ class SideBySide:
             return [piece() for piece in pieces]
         self._is_started = True
         try:
-            return list(Parallel(n_jobs=processes)(delayed(piece)() for piece in pieces))
+            with warnings.catch_warnings():
+                # A process whose memory grew is replaced by a new one; nothing is lost by it.
+                warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
+                return list(Parallel(n_jobs=processes)(delayed(piece)() for piece in pieces))
         except TerminatedWorkerError:
             raise EnvironmentProblem(
                 "A process that fits scorers died.",
