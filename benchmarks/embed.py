@@ -37,7 +37,6 @@ from kinsight.embed.inference import (
     built_encoder,
     by_length,
     encode_batches,
-    to_histories,
 )
 from kinsight.embed.udf import STRUCT_FIELDS, embed_udf
 from kinsight.encoders.artifact import Artifact
@@ -163,7 +162,7 @@ def encode_lists(
 
 def padded_rows(sequences: pa.Table) -> pa.Table:
     """The sequences with arrays of one width, zeros at the end, and their lengths."""
-    histories = to_histories(sequences.combine_chunks().to_batches()[0])
+    histories = Histories.of_arrow(sequences.combine_chunks().to_batches()[0])
     columns = [lists(histories.padded(name)) for name in COLUMNS]
     names = ["user_id", *COLUMNS, "length"]
     return pa.table([sequences["user_id"], *columns, pa.array(histories.length)], names=names)
@@ -174,7 +173,7 @@ def torch_alone(paths: list[Path], model: Artifact, form: str, orders: Any, answ
     torch.set_num_threads(1)
     encoder = built_encoder(model)
     batches = [b for path in paths for b in pq.read_table(path).to_batches(max_chunksize=BATCH)]
-    ready = [(to_histories(batch), by_length(batch)) for batch in batches]
+    ready = [(Histories.of_arrow(batch), by_length(batch)) for batch in batches]
     exact, _ = encode_histories(encoder, *ready[0], TOKENS)
     if form == INT8:
         encoder = quantize_dynamic(encoder, {nn.Linear}, dtype=torch.qint8)

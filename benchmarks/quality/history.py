@@ -23,7 +23,6 @@ from scipy.sparse import csr_matrix
 from benchmarks.quality.tokens import Tokens, make_vocabulary, number_products
 from kinsight.bags import bag_fields
 from kinsight.config import ExpandConfig, SequenceConfig
-from kinsight.embed.inference import to_histories
 from kinsight.encoders.histories import Histories
 from kinsight.expand.scorers.bag_basis import basis_fields, fit_basis
 from kinsight.expand.scorers.users import (
@@ -99,7 +98,7 @@ class Past:
     @functools.cached_property
     def histories(self) -> Histories:
         """The sequences."""
-        return to_histories(self.rows)
+        return Histories.of_arrow(self.rows)
 
     @property
     def events(self) -> npt.NDArray[np.int64]:

@@ -53,7 +53,7 @@ def encode_batches(
     """
     encoder = built_encoder(artifact)
     for batch in batches:
-        histories = to_histories(batch).latest(encoder.latest_events)
+        histories = Histories.of_arrow(batch).latest(encoder.latest_events)
         read = encode_histories(encoder, histories, by_length(batch), tokens, bfloat16)
         yield to_arrow(batch.column("user_id"), histories.length, *read)
 
@@ -65,14 +65,6 @@ def built_encoder(artifact: Artifact) -> Encoder:
         _encoders.clear()
         encoder = _encoders[artifact.sha256] = artifact.build()
     return encoder
-
-
-def to_histories(batch: pa.RecordBatch) -> Histories:
-    """The list columns of an Arrow batch as flat arrays, without a Python object a row."""
-    length = pc.list_value_length(batch.column("item")).to_numpy(zero_copy_only=False)
-    # flatten() respects slices; the buffer under a sliced list would not.
-    columns = {name: batch.column(name).flatten().to_numpy() for name in COLUMNS}
-    return Histories(columns, length.astype(np.int64))
 
 
 def by_length(batch: pa.RecordBatch) -> IntArray:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 IntArray = npt.NDArray[np.int64]
 AnyInts = npt.NDArray[np.integer[Any]]
@@ -86,6 +88,20 @@ class Histories:
         out = np.zeros((len(self), width), dtype=values.dtype)
         out[np.arange(width) < self.length[:, None]] = values
         return out
+
+    @classmethod
+    def of_arrow(cls, rows: pa.RecordBatch, prefix: str = "") -> Histories:
+        """List columns of Arrow as flat arrays, without a Python object a row.
+
+        Args:
+            rows: One column of lists for each of COLUMNS, equally long; null is an empty one.
+            prefix: Before the names of the columns.
+        """
+        lengths = pc.list_value_length(rows.column(f"{prefix}item"))
+        length = pc.fill_null(lengths, 0).to_numpy(zero_copy_only=False)
+        # flatten() respects slices; the buffer under a sliced list would not.
+        columns = {name: rows.column(prefix + name).flatten().to_numpy() for name in COLUMNS}
+        return cls(columns, length.astype(np.int64))
 
     @staticmethod
     def concatenate(parts: Iterable[Histories]) -> Histories:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
-from kinsight.encoders.histories import COLUMNS, Histories
+from kinsight.encoders.histories import Histories
 from kinsight.errors import IntegrityError
 from kinsight.expand.measures import BoolArray, FloatArray, IntArray
 from kinsight.expand.scorers.bag_basis import BagBasis
@@ -175,17 +175,9 @@ def decode(rows: pa.RecordBatch, reading: Reading) -> Users:
         features=features,
         components=None if reading.basis is None else reading.basis.project(bags, rows.num_rows),
         further=several[:, 1:] if reading.interests > 1 else None,
-        histories=None if reading.model is None else _histories(rows),
+        histories=None if reading.model is None else Histories.of_arrow(rows, "history_"),
         model=reading.model,
     )
-
-
-def _histories(rows: pa.RecordBatch) -> Histories:
-    """The histories, from columns ``history_COLUMN``; null is an empty one."""
-    column = rows.column("history_item")
-    length = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
-    columns = {name: _flat(rows.column(f"history_{name}")) for name in COLUMNS}
-    return Histories(columns, length.astype(np.int64))  # type: ignore[arg-type]  # lists of whole numbers
 
 
 def tf_idf(tokens: pa.Array, counts: pa.Array, weights: FloatArray) -> sparse.csr_matrix:
