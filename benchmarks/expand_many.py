@@ -37,7 +37,7 @@ from kinsight.expand.fitting import Expansion, fit_expansion
 from kinsight.expand.gate import count_seeds
 from kinsight.expand.inputs import Inputs
 from kinsight.expand.lists import ListCounts, Lists
-from kinsight.expand.parallel import SideBySide
+from kinsight.expand.parallel import HERE
 from kinsight.expand.roles import MATCHED, RANKED, STANDING
 from kinsight.expand.roster import Roster, build_roster
 from kinsight.expand.sample import Admitted, collect_basis, collect_samples
@@ -215,7 +215,7 @@ def make_ready(
     begin = time.perf_counter()
     for audience, sample in collect_samples(roster, inputs, admitted[:fits], config):
         start = time.perf_counter()
-        expansions.append(fit_expansion(audience, sample, config, SideBySide()))
+        expansions.append(fit_expansion(audience, sample, config, HERE))
         seconds.append(time.perf_counter() - start)
         print(f"  fitted {audience.name} in {seconds[-1]:.2f} s", flush=True)
     sampling = time.perf_counter() - begin - sum(seconds)

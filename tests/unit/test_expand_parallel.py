@@ -28,9 +28,16 @@ def die() -> None:
 def test_small_work_and_one_process_stay_here() -> None:
     pieces = [process_id] * 3
     with side_by_side(2) as at_once:
-        assert at_once(pieces, parallel.LEAST_SECONDS - 0.1) == [os.getpid()] * 3
+        assert at_once(pieces, [0.3 * parallel.LEAST_SECONDS] * 3) == [os.getpid()] * 3
     with side_by_side(1) as at_once:
-        assert at_once(pieces, 100.0) == [os.getpid()] * 3
+        assert at_once(pieces, [100.0] * 3) == [os.getpid()] * 3
+
+
+def test_what_pieces_return_comes_in_their_order_whichever_ran_first() -> None:
+    with side_by_side(2) as at_once:
+        assert at_once([partial(int, n) for n in range(5)], [9.0, 1.0, 5.0, 2.0, 8.0]) == [
+            *range(5)
+        ]
 
 
 def test_processes_find_the_same_as_this_one() -> None:
@@ -40,7 +47,7 @@ def test_processes_find_the_same_as_this_one() -> None:
     alone, _ = evaluate(scorers, users, seeds, background, 300, 3)
     with side_by_side(2) as at_once, pytest.MonkeyPatch.context() as patch:
         patch.setattr(parallel, "LEAST_SECONDS", 0.0)
-        assert os.getpid() not in at_once([process_id] * 4, 1.0)
+        assert os.getpid() not in at_once([process_id] * 4, [1.0] * 4)
         together, _ = evaluate(scorers, users, seeds, background, 300, 3, at_once)
     assert together.names == alone.names == tuple(SCORERS)
     for name in SCORERS:
@@ -50,4 +57,4 @@ def test_processes_find_the_same_as_this_one() -> None:
 
 def test_a_process_that_dies_is_told_of_in_words() -> None:
     with side_by_side(2) as at_once, pytest.raises(EnvironmentProblem, match=r"expand\.processes"):
-        at_once([partial(die)] * 2, 100.0)
+        at_once([partial(die)] * 2, [100.0] * 2)

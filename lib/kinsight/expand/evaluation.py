@@ -26,7 +26,7 @@ from kinsight.expand.measures import (
     wilson_interval,
     wins,
 )
-from kinsight.expand.parallel import SideBySide
+from kinsight.expand.parallel import HERE, SideBySide
 from kinsight.expand.scorers.base import Scorer, cross_fit
 from kinsight.expand.scorers.blend import Fusion
 from kinsight.expand.scorers.registry import seen_by
@@ -230,7 +230,7 @@ def evaluate(
     background: BoolArray,
     unlabelled: int,
     folds: int,
-    at_once: SideBySide | None = None,
+    at_once: SideBySide = HERE,
 ) -> tuple[Trials, Line]:
     """Measure scorers, and activity beside them, on hidden seeds.
 
@@ -241,27 +241,22 @@ def evaluate(
         background: A sample of the users to be ranked [n].
         unlabelled: How many users that sample stands for.
         folds: Folds of the seeds.
-        at_once: What fits several at once; None: one after another.
+        at_once: What fits several at once.
 
     Returns:
         The trials of the scorers, and the activity line.
     """
     fold = seed_folds(users, seeds, folds)
-    # The dearest first: the last pieces of work are then short ones.
-    dear = sorted(scorers, key=lambda scorer: -scorer.seconds(users))
-    seen = {scorer.name: seen_by(scorer, users) for scorer in scorers}
     pieces = [
-        functools.partial(
-            _scores_and_seconds, scorer, seen[scorer.name], seeds & (fold != hidden), background
-        )
-        for scorer in dear
+        functools.partial(_scores_and_seconds, scorer, seen, seeds & (fold != hidden), background)
+        for scorer, seen in ((scorer, seen_by(scorer, users)) for scorer in scorers)
         for hidden in range(folds)
     ]
-    estimate = folds * sum(scorer.seconds(users) for scorer in scorers)
-    found = iter((at_once or SideBySide())(pieces, estimate))
-    by_scorer = {scorer.name: [next(found) for _ in range(folds)] for scorer in dear}
-    scores = {s.name: [scores for scores, _ in by_scorer[s.name]] for s in scorers}
-    seconds = {s.name: sum(took for _, took in by_scorer[s.name]) for s in scorers}
+    estimates = [s.seconds(users) for s in scorers for _ in range(folds)]
+    found = iter(at_once(pieces, estimates))
+    by_scorer = {scorer.name: [next(found) for _ in range(folds)] for scorer in scorers}
+    scores = {name: [scores for scores, _ in runs] for name, runs in by_scorer.items()}
+    seconds = {name: sum(took for _, took in runs) for name, runs in by_scorer.items()}
     trials = Trials(scores, seconds, fold, background, unlabelled / int(background.sum()))
     by_activity = [trials.place(hidden, users.activity) for hidden in range(folds)]
     return trials, Line.over(ACTIVITY, by_activity)

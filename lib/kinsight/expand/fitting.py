@@ -99,10 +99,13 @@ def fit_expansion(
         lines.append(choice.line)
     else:
         choice = only_choice(trials, definition.scorer)
-    chosen = sorted((SCORERS[n] for n in choice.names), key=lambda s: -s.seconds(users))
-    pieces = [functools.partial(cross_fit, s, seen_by(s, users), seeds, background) for s in chosen]
-    models = at_once(pieces, sum(s.seconds(users) for s in chosen))
-    fitted = {s.name: model for s, model in zip(chosen, models, strict=True)}
+    chosen = [SCORERS[name] for name in choice.names]
+    pieces = [
+        functools.partial(cross_fit, scorer, seen_by(scorer, users), seeds, background)
+        for scorer in chosen
+    ]
+    models = at_once(pieces, [scorer.seconds(users) for scorer in chosen])
+    fitted = dict(zip(choice.names, models, strict=True))
     blended = blend(choice.fusion, fitted, users, background)
     return Expansion(
         audience=audience,

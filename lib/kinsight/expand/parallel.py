@@ -34,25 +34,27 @@ class SideBySide:
         self.processes = processes
         self._is_started = False
 
-    def __call__(self, pieces: Sequence[Callable[[], T]], seconds: float) -> list[T]:
+    def __call__(self, pieces: Sequence[Callable[[], T]], seconds: Sequence[float]) -> list[T]:
         """What the pieces return, in their order.
 
         Args:
             pieces: Functions without arguments that can be pickled.
-            seconds: Estimate of how long all of them take, one after another.
+            seconds: Estimate of how long each takes.
 
         Raises:
             EnvironmentProblem: If a process died.
         """
         processes = min(self.processes, len(pieces))
-        if processes < 2 or seconds < LEAST_SECONDS:
+        if processes < 2 or sum(seconds) < LEAST_SECONDS:
             return [piece() for piece in pieces]
         self._is_started = True
+        # The dearest first, so that the last to run are short.
+        order = sorted(range(len(pieces)), key=lambda place: -seconds[place])
         try:
             with warnings.catch_warnings():
                 # A process whose memory grew is replaced by a new one; nothing is lost by it.
                 warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
-                return list(Parallel(n_jobs=processes)(delayed(piece)() for piece in pieces))
+                found = Parallel(n_jobs=processes)(delayed(pieces[place])() for place in order)
         except TerminatedWorkerError:
             raise EnvironmentProblem(
                 "A process that fits scorers died.",
@@ -61,11 +63,17 @@ class SideBySide:
                 to_do="give the driver more memory, or set expand.processes to 1 or "
                 "expand.background_users to fewer users",
             ) from None
+        by_place = dict(zip(order, found, strict=True))
+        return [by_place[place] for place in range(len(pieces))]
 
     def stop(self) -> None:
         """End the processes, if any were started."""
         if self._is_started:
             get_reusable_executor().shutdown(wait=True)
+
+
+HERE = SideBySide()
+"""One piece after another, in this process."""
 
 
 @contextlib.contextmanager

@@ -37,6 +37,11 @@ class Roster:
     names: tuple[str, ...]
     role_counts: dict[str, dict[int, int]]
 
+    @property
+    def users(self) -> int:
+        """Users with history."""
+        return max((sum(roles.values()) for roles in self.role_counts.values()), default=0)
+
     def role(self, name: str) -> Column:
         """The role of users to an audience, without the truth."""
         return F.col("roles")[self.names.index(name)].bitwiseAND(STANDING)

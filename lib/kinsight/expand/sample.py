@@ -105,8 +105,7 @@ def collect_basis(roster: Roster, inputs: Inputs, admitted: Sequence[Admitted]) 
     tried = {name for audience in admitted for name in audience.definition.tried}
     if not tried & {*OF_COMPONENTS}:
         return None
-    users = sum(roster.role_counts[admitted[0].name].values())
-    drawn = roster.frame.where(F.col("order") < min(1.0, BASIS_USERS / users))
+    drawn = roster.frame.where(F.col("order") < min(1.0, BASIS_USERS / roster.users))
     weights = {f: inputs.token_weights[f] for f in basis_fields(inputs.token_weights)}
     table = with_history(drawn, inputs, weights).toArrow()
     rows = table.sort_by("user_id").combine_chunks().to_batches()

@@ -67,7 +67,6 @@ def score_users(
     read = with_history(ranked, inputs, weights, *columns, histories=histories)
     if histories is not None:
         # Who shares a batch decides the last bits of what an encoder finds: it hangs on the users.
-        users = max(sum(roles.values()) for roles in roster.role_counts.values())
-        read = read.repartition(min(TASKS, 1 + users // LEAST_ROWS_A_TASK), "user_id")
+        read = read.repartition(min(TASKS, 1 + roster.users // LEAST_ROWS_A_TASK), "user_id")
         read = read.sortWithinPartitions("user_id")
     return read.mapInArrow(score, SCORED)

@@ -105,6 +105,8 @@ class Finetuned:
             model = tuner.model()
             scores = model.score(asked)
         except ArithmeticError:
+            if not settings.epochs:
+                raise
             # What went well on the inner folds ran away on all: the layers stay as they were.
             return self.fit(users, seeds, background, calibration, Tuning(settings.penalty, 0))
         location, scale = location_and_scale(scores)
