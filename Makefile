@@ -85,7 +85,7 @@ bench: setup $(VENV)/.bench ## Speed beside peers and limits, in benchmarks/RESU
 # QUALITY=long takes all encoders, objectives and data sets, and hours.
 QUALITY ?= short
 
-quality: setup ## How good the models are, in benchmarks/quality/RESULTS.md (a quarter of an hour).
+quality: setup ## How good the models are, in benchmarks/quality/RESULTS.md (half an hour and more).
 	@for table in segments lookalike next_item thin stability; do \
 	  $(BIN)/python -m benchmarks.quality.$$table $(if $(filter long,$(QUALITY)),--long) || exit 1; \
 	done

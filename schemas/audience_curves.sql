@@ -1,7 +1,7 @@
 CREATE TABLE IF NOT EXISTS {table} (
   audience    STRING NOT NULL COMMENT 'Name of the audience',
   as_of       DATE NOT NULL COMMENT 'The row rests on events before midnight of this date in the shop time zone',
-  scorer      STRING NOT NULL COMMENT 'A scorer, or the activity or random line',
+  scorer      STRING NOT NULL COMMENT 'A scorer, auto or fused, or the activity or random line',
   share       DOUBLE NOT NULL COMMENT 'Size as a share of the ranked users',
   reach       BIGINT NOT NULL COMMENT 'Size in users',
   recall      DOUBLE NOT NULL COMMENT 'Share of the hidden seeds found, mean over folds',

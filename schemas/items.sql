@@ -6,7 +6,7 @@ CREATE TABLE IF NOT EXISTS {table} (
   title          STRING COMMENT 'What a person reads',
   price          DOUBLE COMMENT 'List price of one unit',
   attributes     MAP<STRING, STRING> COMMENT 'Further attributes',
-  content_vector ARRAY<FLOAT> COMMENT 'Frozen text or image vector, where the shop has one',
+  content_vector ARRAY<FLOAT> COMMENT 'Not filled yet: always null',
   source_file_id STRING NOT NULL COMMENT 'The file that brought the row',
   run_id         STRING NOT NULL COMMENT 'The run that wrote the row, see table runs'
 )

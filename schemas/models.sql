@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS {table} (
   metrics                MAP<STRING, DOUBLE> NOT NULL COMMENT 'Held-out loss and ranking measures, epochs',
   artifact_path          STRING NOT NULL COMMENT 'Folder with model.safetensors and model.json',
   sha256                 STRING NOT NULL COMMENT 'Checksum of model.safetensors',
-  status                 STRING NOT NULL COMMENT 'ready or retired',
+  status                 STRING NOT NULL COMMENT 'ready; retired is never set by Kinsight',
   created_at             TIMESTAMP NOT NULL COMMENT 'When training ended',
   run_id                 STRING NOT NULL COMMENT 'The run that wrote the row, see table runs'
 )

@@ -25,5 +25,6 @@ TBLPROPERTIES (
   'delta.deletedFileRetentionDuration' = 'interval 30 days',
   'delta.logRetentionDuration' = 'interval 400 days',
   'kinsight.schemaVersion' = '1',
+  'delta.autoOptimize.autoCompact' = 'true',
   'delta.constraints.known_status' = 'status IN (\'succeeded\', \'refused\', \'failed\')'
 )

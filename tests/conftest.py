@@ -1,4 +1,4 @@
-"""Fixtures of all tests: one Spark session, fresh workspaces, a small shop with planted tastes."""
+"""Fixtures of all tests: one Spark session a process, fresh workspaces, a small planted shop."""
 
 from __future__ import annotations
 
@@ -46,11 +46,14 @@ TEST_PROPERTIES = {
 
 
 class BySession(LoadScopeScheduling):
-    """Deals tests to processes: file by file, but all that need Spark to the session of one."""
+    """Deals tests to processes: file by file, but those that need Spark folder by folder.
+
+    So one session serves all of tests/spark, and one all of tests/end_to_end.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return file if file.startswith("tests/unit/") else "spark"
+        return file if file.startswith("tests/unit/") else file.rpartition("/")[0]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -61,7 +64,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> BySessi
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """The one session of all tests, with a catalogue warehouse of its own."""
+    """The one session of a process's tests, with a catalogue warehouse of its own."""
     from kinsight.spark import build_session
 
     warehouse = tmp_path_factory.mktemp("catalogue")

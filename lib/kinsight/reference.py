@@ -52,8 +52,9 @@ def configuration_page() -> str:
     """Every key of the configuration with its default and meaning, as Markdown."""
     parts = [
         _MADE,
-        "# Configuration\n\nOne YAML file a shop. Paths are relative to the file. Any value can "
-        "be overridden by an environment variable such as `KINSIGHT__SEGMENT__SEGMENTS=12`. "
+        "# Configuration\n\nOne YAML file a shop. Paths are relative to the file. A value can "
+        "be overridden by an environment variable, read as YAML, such as "
+        "`KINSIGHT__SEGMENT__SEGMENTS=12`; lists, and maps such as `spark.conf`, only as a whole. "
         "An unknown key is refused with the nearest known one named.\n",
     ]
     for name, model in _SECTIONS:

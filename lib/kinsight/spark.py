@@ -138,7 +138,10 @@ def _use_cached_jars(properties: dict[str, str]) -> None:
 
 
 def delta_jars(properties: Mapping[str, str]) -> list[Path]:
-    """The files of ``spark.jars.packages`` in Ivy's cache; none unless all are there."""
+    """The files of ``spark.jars.packages`` in Ivy's cache; none unless all are there.
+
+    Only what Delta needs beside its own file is known here: with any other package, Ivy decides.
+    """
     packages = properties.get("spark.jars.packages")
     if not packages:
         return []
@@ -146,14 +149,15 @@ def delta_jars(properties: Mapping[str, str]) -> list[Path]:
     files: list[Path] = []
     for package in packages.split(","):
         organisation, artifact, version = package.strip().split(":")
-        needed = [ivy / "jars" / f"{organisation}_{artifact}-{version}.jar"]
-        if artifact.startswith("delta-spark"):
-            needed += [
-                ivy / "jars" / f"io.delta_delta-storage-{version}.jar",
-                *sorted((ivy / "jars").glob("org.antlr_antlr4-runtime-*.jar"))[-1:],
-            ]
-            if len(needed) < 3:
-                return []
+        if not artifact.startswith("delta-spark"):
+            return []
+        needed = [
+            ivy / "jars" / f"{organisation}_{artifact}-{version}.jar",
+            ivy / "jars" / f"io.delta_delta-storage-{version}.jar",
+            *sorted((ivy / "jars").glob("org.antlr_antlr4-runtime-*.jar"))[-1:],
+        ]
+        if len(needed) < 3:
+            return []
         files += needed
     return files if all(path.is_file() for path in files) else []
 

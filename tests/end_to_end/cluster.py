@@ -1,4 +1,4 @@
-"""A real standalone cluster on this machine: one master, two workers of one core, nothing shared.
+"""A real standalone cluster on this machine: one master, workers of one core, nothing shared.
 
 The cluster's own Spark is the one that the tests run on; every process gets an empty environment,
 so that neither the checkout nor its packages are within reach of driver and executors.
@@ -16,6 +16,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +88,22 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running_cluster(folder: Path) -> Iterator[Cluster]:
-    """Start a master and two workers of one core; end them, whatever happens."""
+def running_cluster(
+    folder: Path, workers: int = 2, memory: str = "2g", pinned: bool = False
+) -> Iterator[Cluster]:
+    """Start a master and workers of one core; end them, whatever happens.
+
+    Args:
+        folder: An empty one, for logs and the workers' files.
+        workers: How many.
+        memory: That each may give to executors.
+        pinned: Bind each worker, its executors and their Python to a core of its own (Linux).
+    """
     port, started = free_port(), []
 
-    def launch(name: str, role: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def launch(
+        name: str, role: str, *arguments: str, core: int | None = None
+    ) -> subprocess.Popen[bytes]:
         place = folder / name
         place.mkdir(parents=True)
         entry = f"org.apache.spark.deploy.{role}"
@@ -104,6 +116,7 @@ def running_cluster(folder: Path) -> Iterator[Cluster]:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=None if core is None else partial(os.sched_setaffinity, 0, {core}),
             )
         started.append(process)
         return process
@@ -115,15 +128,20 @@ def running_cluster(folder: Path) -> Iterator[Cluster]:
         launch("master", "master.Master", "--port", str(port))
         wait_until(logged("master", "I have been elected leader"), "the master", 60)
         url = f"spark://127.0.0.1:{port}"
-        room = ("--cores", "1", "--memory", "2g")
-        names = ("first", "second")
-        workers = [
-            launch(name, "worker.Worker", *room, "--work-dir", str(folder / name / "work"), url)
-            for name in names
+        processes = [
+            launch(
+                f"worker-{number}",
+                "worker.Worker",
+                *("--cores", "1", "--memory", memory),
+                *("--work-dir", str(folder / f"worker-{number}" / "work"), url),
+                core=number if pinned else None,
+            )
+            for number in range(workers)
         ]
-        for name in names:
-            wait_until(logged(name, "Successfully registered with master"), f"worker {name}", 60)
-        yield Cluster(url, workers, folder)
+        for number in range(workers):
+            name = f"worker-{number}"
+            wait_until(logged(name, "Successfully registered with master"), name, 60)
+        yield Cluster(url, processes, folder)
     finally:
         for process in reversed(started):
             end(process)

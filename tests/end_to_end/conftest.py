@@ -49,15 +49,12 @@ def kinsight(spark: SparkSession, capfd: pytest.CaptureFixture[str]) -> Command:
 
 
 def write_config(folder: Path, shop: Shop, **sections: Any) -> Path:
-    """A configuration for a small shop: small model, four segments, two audiences."""
+    """A configuration for a small shop: small model, four segments, one audience."""
     audiences = folder / "audiences"
     audiences.mkdir(parents=True, exist_ok=True)
     seeds = sorted(user for user, taste in shop.taste.items() if taste == "baby")[:30]
     pd.DataFrame({"user_id": seeds}).to_csv(audiences / "baby.csv", index=False)
     (audiences / "baby.yaml").write_text("seeds: {file: baby.csv}\nminimum_seeds: 25\n")
-    (audiences / "tuned.yaml").write_text(
-        "seeds: {file: baby.csv}\nminimum_seeds: 25\nscorer: finetuned\n"
-    )
     data: dict[str, Any] = {
         "shop": "small",
         "shop_timezone": "Europe/Berlin",

@@ -1,4 +1,7 @@
-"""Bad input through the command line: an exit code, words that help, nothing published."""
+"""Bad input through the command line: an exit code, words that help, nothing published.
+
+What tests of the stages in tests/spark refuse or count as well is heavy here.
+"""
 
 from __future__ import annotations
 
@@ -58,6 +61,7 @@ def test_a_missing_column_names_the_closest(
     assert published(spark, config) == []
 
 
+@pytest.mark.heavy
 def test_an_unreadable_file_among_good_ones_is_named(
     kinsight: Command, spark: SparkSession, shop: Shop, tmp_path: Path
 ) -> None:
@@ -75,6 +79,7 @@ def test_an_unreadable_file_among_good_ones_is_named(
     assert published(spark, config) == []
 
 
+@pytest.mark.heavy
 def test_five_per_cent_malformed_rows_are_quarantined_and_counted(
     kinsight: Command, spark: SparkSession, shop: Shop, tmp_path: Path
 ) -> None:
@@ -90,6 +95,7 @@ def test_five_per_cent_malformed_rows_are_quarantined_and_counted(
     assert tables.read("events").count() == len(events) - bad.sum()
 
 
+@pytest.mark.heavy
 def test_rows_of_one_user_only_are_refused_by_training(
     kinsight: Command, spark: SparkSession, shop: Shop, tmp_path: Path
 ) -> None:
@@ -154,6 +160,7 @@ def test_a_date_before_all_events_is_refused(
 class TestWithAHealthyShop:
     """Refusals that need the tables of the stages before."""
 
+    @pytest.mark.heavy
     def test_one_user_with_a_third_of_all_events_is_cut_and_reported(
         self, kinsight: Command, spark: SparkSession, shop: Shop, tmp_path: Path
     ) -> None:
@@ -185,8 +192,8 @@ class TestWithAHealthyShop:
         ("csv", "words"),
         [
             ("user_id\nnobody-1\nnobody-2\n", ("look like aaaaaa-9", "look like a9999")),
-            ("customer\nu0000\nu0004\n", ("user_id", "customer")),
-            ("user_id\nu0000\nu0004\nu0008\n", ("3", "25")),
+            pytest.param("customer\nu0000\n", ("user_id", "customer"), marks=pytest.mark.heavy),
+            pytest.param("user_id\nu0000\nu0004\nu0008\n", ("3", "25"), marks=pytest.mark.heavy),
         ],
         ids=["none known", "wrong header", "below the gate"],
     )

@@ -77,14 +77,23 @@ def test_notebooks_read_what_a_run_published(spark: SparkSession, healthy: Path)
 
 
 def test_an_encoder_is_fine_tuned_on_the_seeds_of_an_audience(
-    spark: SparkSession, healthy: Path
+    kinsight: Command, spark: SparkSession, healthy: Path, tmp_path: Path
 ) -> None:
-    row = read.audience(healthy, "tuned", AS_OF, spark=spark)
+    seeds = healthy.parent / "audiences" / "baby.csv"
+    (tmp_path / "tuned.yaml").write_text(
+        f"seeds: {{file: '{seeds}'}}\nminimum_seeds: 25\nscorer: finetuned\n"
+    )
+    config = healthy.parent / "tuned.yaml"
+    data = yaml.safe_load(healthy.read_text()) | {"expand": {"folder": str(tmp_path)}}
+    config.write_text(yaml.safe_dump(data))
+    outcome = kinsight("expand", "-c", config, "--as-of", AS_OF, "-q")
+    assert outcome.code == 0, outcome.screen
+    row = read.audience(config, "tuned", AS_OF, spark=spark)
     assert row["status"] == "published"
     assert row["scorer_weights"] == {"finetuned": 1.0}
     [tuned] = [line for line in row["scorers"] if line["scorer"] == "finetuned"]
     assert tuned["auc"] > 0.75
-    members = read.table(healthy, "audience_members", audience="tuned", spark=spark)
+    members = read.table(config, "audience_members", audience="tuned", spark=spark)
     best = members.where("rank BETWEEN 1 AND 12").collect()
     likes = {f"u{number:04d}" for number in range(240) if TASTES[number % 4] == "baby"}
     assert len({member["user_id"] for member in best} & likes) >= 6

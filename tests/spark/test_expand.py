@@ -426,7 +426,13 @@ def test_a_second_date_tells_churn_and_a_first_date_never_sees_it(ran: Ran) -> N
     workspace = ran.workspace
     assert ran.audiences["kids"]["churn"] is None
     plant_date(workspace, SECOND, seed=2)
-    run_expand(workspace, workspace.as_of(SECOND))
+    alone = ran.folder.parent / "kids alone"
+    alone.mkdir()
+    (alone / "kids.yaml").write_text(AUDIENCES["kids"])
+    (alone / "lists").symlink_to(ran.folder / "lists")
+    sections = {"folder": str(alone), "minimum_seeds": 25, "warn_below_seeds": 100}
+    of_kids = open_test_workspace(workspace.spark, ran.folder.parent / "warehouse", expand=sections)
+    run_expand(of_kids, of_kids.as_of(SECOND))
     row = workspace.tables.read("audiences").where(f"as_of = DATE '{SECOND}'")
     kids = row.where("audience = 'kids'").collect()[0]
     before = set(ran.of("kids")["user_id"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from pyspark.sql import SparkSession
 
 from kinsight.config import Settings
 from kinsight.errors import RefusedError
@@ -63,6 +64,25 @@ def test_a_run_that_dies_publishes_nothing(workspace: Callable[..., Workspace]) 
     assert after == before
     assert shop.tables.read("embeddings", after.version).count() == 1
     assert shop.log.records()[-1].status == "failed"
+
+
+def test_rows_of_many_runs_are_gathered_in_few_files(
+    spark: SparkSession, workspace: Callable[..., Workspace]
+) -> None:
+    """A night appends seven rows, each a file; Delta gathers them, by default from 50 on."""
+    shop, least = workspace(), "spark.databricks.delta.autoCompact.minNumFiles"
+    spark.conf.set(least, "4")
+    try:
+        for day in range(1, 6):
+            with shop.run("embed", shop.as_of(f"2024-01-0{day}"), Settings()):
+                pass
+    finally:
+        spark.conf.unset(least)
+    table = shop.tables.identifier("runs")
+    assert spark.sql(f"DESCRIBE DETAIL {table}").collect()[0]["numFiles"] < 4
+    assert [str(record.as_of) for record in shop.log.records()] == [
+        f"2024-01-0{day}" for day in range(1, 6)
+    ]
 
 
 def test_dates_and_producers_select_a_publication(workspace: Callable[..., Workspace]) -> None:

@@ -354,7 +354,7 @@ def test_a_rerun_gives_equal_tables_and_leaves_other_segmentations_alone(
     assert again.metrics == shop.second.metrics
 
 
-@pytest.mark.parametrize("grouped_by", ["embedding", "both"])
+@pytest.mark.parametrize("grouped_by", ["embedding", pytest.param("both", marks=pytest.mark.heavy)])
 def test_further_interests_are_further_segments_of_a_user(
     workspace: Callable[..., Workspace], grouped_by: str
 ) -> None:

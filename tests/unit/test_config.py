@@ -107,6 +107,15 @@ def test_environment_variables_override_single_values(
     assert load_config(file).segment.segments.minimum == 6
 
 
+def test_numbers_and_truth_values_among_sparks_properties_become_text(tmp_path: Path) -> None:
+    conf = "spark: {conf: {spark.cores.max: 64, spark.dynamicAllocation.enabled: false}}\n"
+    config = load_config(write(tmp_path, MINIMAL + conf))
+    assert config.spark.conf == {
+        "spark.cores.max": "64",
+        "spark.dynamicAllocation.enabled": "false",
+    }
+
+
 def test_the_hash_changes_with_a_value_and_only_then(tmp_path: Path) -> None:
     one = load_config(write(tmp_path, MINIMAL))
     again = load_config(write(tmp_path, MINIMAL))

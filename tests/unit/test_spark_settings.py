@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from kinsight.resources import resource
-from kinsight.spark import properties_file, read_properties
+from kinsight.spark import delta_jars, properties_file, read_properties
 
 FILES = ("local.conf", "standalone.conf", "yarn.conf", "kubernetes.conf")
 
@@ -23,6 +25,20 @@ FILES = ("local.conf", "standalone.conf", "yarn.conf", "kubernetes.conf")
 )
 def test_the_master_chooses_the_file(master: str, name: str) -> None:
     assert properties_file(master) == resource("spark-conf", name)
+
+
+def test_only_a_session_of_delta_alone_starts_without_ivy(tmp_path: Path) -> None:
+    """Of another package, the cache holds files that only Ivy can tell, such as an SDK."""
+    names = ("io.delta_delta-spark_2.13-4.0.1", "io.delta_delta-storage-4.0.1")
+    names += ("org.antlr_antlr4-runtime-4.13.1", "org.apache.hadoop_hadoop-aws-3.4.1")
+    (tmp_path / "jars").mkdir()
+    for name in names:
+        (tmp_path / "jars" / f"{name}.jar").touch()
+    delta = "io.delta:delta-spark_2.13:4.0.1"
+    properties = {"spark.jars.ivy": str(tmp_path), "spark.jars.packages": delta}
+    assert len(delta_jars(properties)) == 3
+    both = f"{delta},org.apache.hadoop:hadoop-aws:3.4.1"
+    assert delta_jars(properties | {"spark.jars.packages": both}) == []
 
 
 @pytest.mark.parametrize("name", FILES)

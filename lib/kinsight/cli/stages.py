@@ -60,7 +60,7 @@ def ingest(
     dry_run: DryRunOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Read new and changed source files into events, items and users."""
+    """Read new and changed source files into events, items, users and identities."""
 
     def stage(workspace: Workspace, _: AsOf) -> list[StageSummary]:
         from kinsight.ingest.job import run_ingest

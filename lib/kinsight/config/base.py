@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _known_zone(zone: str) -> str:
@@ -18,8 +18,19 @@ def _known_zone(zone: str) -> str:
     return zone
 
 
+def _as_text(values: Any) -> Any:
+    """Numbers and truth values of YAML as Spark writes them: 2000, true."""
+    if not isinstance(values, dict):
+        return values
+    return {
+        key: json.dumps(value) if isinstance(value, (bool, int, float)) else value
+        for key, value in values.items()
+    }
+
+
 Share = Annotated[float, Field(gt=0, le=1)]
 Zone = Annotated[str, AfterValidator(_known_zone)]
+Texts = Annotated[dict[str, str], BeforeValidator(_as_text)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from kinsight.config.base import Name, Settings, Zone
+from kinsight.config.base import Name, Settings, Texts, Zone
 
 EVENT_TYPES = ("view", "click", "cart", "favourite", "purchase", "return", "redeem")
 """What Kinsight knows; a shop may have others, but none that is one of these misspelt."""
@@ -31,15 +31,18 @@ class SourceConfig(Settings):
         description="By default from the file ending; delta where there is a _delta_log. json: "
         "one object a line.",
     )
-    options: dict[str, str] = Field(
-        default_factory=dict, description="Spark reader options, such as {sep: ';'}."
+    options: Texts = Field(
+        default_factory=dict,
+        description="Spark's options of CSV files, such as {sep: ';'}; without a header "
+        "{header: false}, columns are then _c0, _c1 and so on. JSON lines take "
+        "`encoding` only, Parquet none.",
     )
     columns: dict[str, str] = Field(
         default_factory=dict,
         description="Kinsight column: source column, user.id for a nested one. Columns of equal "
         "name need no entry.",
     )
-    constants: dict[str, str] = Field(
+    constants: Texts = Field(
         default_factory=dict, description="Kinsight column: one value for every row."
     )
     time_format: str | None = Field(
@@ -160,7 +163,11 @@ class IngestConfig(Settings):
     identities: list[IdentitySourceConfig] = Field(default_factory=list)
     session_gap_minutes: float = Field(30, gt=0, description="Inactivity that ends a session.")
     max_quarantine_share: float = Field(
-        0.1, ge=0, le=1, description="Above this share of refused rows a source is refused whole."
+        0.1,
+        ge=0,
+        le=1,
+        description="If more than this share of a source's newly read rows would be refused, the "
+        "run is refused and writes nothing, quarantine included.",
     )
     on_unreadable_file: Literal["refuse", "skip"] = Field(
         "refuse", description="skip: leave the file for the next run, with a warning."

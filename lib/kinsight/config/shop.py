@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from kinsight.config.base import Name, Settings, Zone
+from kinsight.config.base import Name, Settings, Texts, Zone
 from kinsight.config.ingest import IngestConfig
 from kinsight.config.stages import ExpandConfig, ReportConfig, SegmentConfig, SequenceConfig
 from kinsight.config.train import EmbedConfig, TrainConfig
@@ -18,7 +18,10 @@ class TablesConfig(Settings):
 
     path: str | None = Field(None, description="Folder or URI; each table is PATH/NAME.")
     catalogue_schema: str | None = Field(
-        None, alias="schema", description="Catalogue schema such as spark_catalog.kinsight."
+        None,
+        alias="schema",
+        description="Catalogue schema such as spark_catalog.kinsight, in a metastore that outlives "
+        "the session; the files of spark-conf set none.",
     )
     artifacts: str | None = Field(
         None, description="Folder for model files; PATH/_models by default, needed with `schema`."
@@ -39,14 +42,19 @@ class TablesConfig(Settings):
 
 
 class SparkConfig(Settings):
-    """Spark properties laid over those that ship for the master; spark-submit's own come first."""
+    """Spark properties laid over those that ship for the master."""
 
     master: str | None = Field(
         None,
         description="Such as local[4] or spark://HOST:7077, which chooses the file of spark-conf; "
         "spark-submit's master wins.",
     )
-    conf: dict[str, str] = Field(default_factory=dict, description="Further Spark properties.")
+    conf: Texts = Field(
+        default_factory=dict,
+        description="Further Spark properties. Under spark-submit none of them counts: it has its "
+        "own, from --properties-file and --conf. In a session that runs already (notebook, "
+        "Databricks) only spark.sql.* does.",
+    )
     wait_for_executors_minutes: float = Field(
         30,
         gt=0,
@@ -58,7 +66,7 @@ class SparkConfig(Settings):
 class KinsightConfig(Settings):
     """The whole configuration of one shop."""
 
-    shop: Name = "shop"
+    shop: Name = Field("shop", description="Name shown in the report.")
     shop_timezone: Zone = Field("UTC", description="Where midnight lies; hours and weekdays too.")
     tables: TablesConfig
     spark: SparkConfig = SparkConfig()

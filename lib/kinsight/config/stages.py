@@ -115,7 +115,12 @@ class SegmentConfig(Settings):
         0.3, description="Users, by id hash, on whom names and rules are checked, not made."
     )
     iterations: int = Field(25, ge=1)
-    restarts: int = Field(50, ge=1, description="The best of so many starts is kept.")
+    restarts: int = Field(
+        50,
+        ge=1,
+        description="At most so many starts, of which the best is kept; over ten segments fewer: "
+        "500 / segments.",
+    )
     match_threshold: float = Field(
         0.3, gt=0, le=1, description="Jaccard overlap from which a segment keeps its id."
     )
@@ -145,7 +150,7 @@ class ExpandConfig(Settings):
 
     folder: str | None = Field(None, description="Folder of audience files.")
     minimum_seeds: int = Field(100, ge=25, description="Fewer matched seeds: refused.")
-    warn_below_seeds: int = Field(1_000, ge=25)
+    warn_below_seeds: int = Field(1_000, ge=25, description="Fewer matched seeds: a warning.")
     sizes: SizesConfig = SizesConfig()
     folds: int = Field(5, ge=2, le=20, description="Held-out folds of the seeds.")
     budget_seconds: float = Field(
@@ -164,7 +169,7 @@ class ExpandConfig(Settings):
     maximum_seeds: int = Field(
         100_000, ge=1_000, description="Seeds learned from at most, by id hash; all are excluded."
     )
-    valid_days: int = Field(30, ge=1)
+    valid_days: int = Field(30, ge=1, description="Days until `valid_until`.")
     seed: int = 7
 
 

@@ -31,9 +31,15 @@ class ObjectiveConfig(ComponentConfig):
 class TrainConfig(Settings):
     """Stage `train`: sequences to one encoder."""
 
-    encoder: ComponentConfig = ComponentConfig(name="content_mean")
+    encoder: ComponentConfig = Field(
+        ComponentConfig(name="content_mean"),
+        description="`{name: NAME}` with the options of that encoder as further keys, such as "
+        "`{name: gru, hidden: 128}`; `content_mean` by default.",
+    )
     objective: list[ObjectiveConfig] = Field(
-        default_factory=lambda: [ObjectiveConfig(name="next_item")]
+        default_factory=lambda: [ObjectiveConfig(name="next_item")],
+        description="List of `{name: NAME, weight: 1.0}` with the options of each as further keys; "
+        "`next_item` by default. Encoders that are not trained have none.",
     )
     epochs: int = Field(20, ge=0, description="At most; early stopping ends sooner.")
     patience: int = Field(3, ge=1, description="Epochs without a better held-out loss.")
@@ -61,7 +67,10 @@ class TrainConfig(Settings):
         None, ge=1, description="Torch threads a process; by default its share of the cores."
     )
     refresh_after_days: int = Field(
-        90, ge=1, description="`kinsight run` trains anew when the model is older than this."
+        90,
+        ge=1,
+        description="`kinsight run` trains anew, with a new vocabulary, when the model is so many "
+        "days old, or when a setting of `train` differs from those it was trained with.",
     )
 
 
@@ -69,7 +78,9 @@ class EmbedConfig(Settings):
     """Stage `embed`: sequences and a model to one or more vectors a user, in the executors."""
 
     model_version: str | None = Field(
-        None, description="By default the newest ready model whose as-of is not later."
+        None,
+        description="By default the newest ready model whose as-of is not later. Another one must "
+        "read the vocabulary of the date's sequences, which is that of the newest model.",
     )
     batch_tokens: int = Field(4_096, ge=64, description="Events a batch, padding included.")
     precision: Literal["float32", "bfloat16"] = Field(

@@ -75,5 +75,5 @@ def require_users_to_compare(data: TrainingSet) -> None:
             expected=f"train.batch_tokens of at least {needed}, for {USERS_A_BATCH} users with "
             f"histories as long as the longest ({data.longest} events)",
             found=f"{data.batch_tokens}",
-            to_do=f"set train.batch_tokens to {needed}, or lower sequence.max_length",
+            to_do=f"set train.batch_tokens to {needed}, or lower latest_events of the encoder",
         )
