@@ -42,6 +42,8 @@ AS_OF = dt.date(2024, 7, 1)
 SAMPLE_SECONDS = 1.0
 """Between looks at the memory of all processes: each costs some milliseconds of a core."""
 STAGES = ("ingest", "sequence", "train", "embed", "segment", "expand", "report")
+SCALE_FROM = 100_000
+"""Users from which on a user may not cost more, the more there are."""
 AUDIENCES = 100
 """Of the matrix product that is the limit of an expansion's pass: some more than there are cost
 next to nothing."""
@@ -272,12 +274,20 @@ def scale_curve() -> None:
     stages = [s for s in STAGES if s != "train"]
     ends = ["whole", "peak MiB", "commit"]
     columns = ["users", "events", "first night s", "second night s", *stages, *ends]
-    text = (
+    about = (
         "Stages and whole: seconds a million users of the second night, which reads one more "
-        "delivery and does not train. Small shops pay for starting Spark and for its jobs.\n\n"
-        + table(columns, rows)
+        "delivery and does not train. Small shops pay for starting Spark and for its jobs."
     )
-    save("scale", {"sizes": [result["users"] for result in found]}, "Scale curve", text)
+    cost = {result["users"]: result["second"]["wall"] / result["users"] for result in found}
+    goals = [
+        Goal(f"cost a user at {users:,}, that at {SCALE_FROM:,} = 1", cost[users] / base, 1.2)
+        for base in [cost.get(SCALE_FROM)]
+        for users in cost
+        if base is not None and users > SCALE_FROM
+    ]
+    result = {"sizes": [*cost], "goals": [goal.as_json() for goal in goals]}
+    text = "\n\n".join([about, table(columns, rows), goal_table(goals)])
+    save("scale", result, "Scale curve", text)
 
 
 def main() -> None:
