@@ -12,14 +12,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime as dt
+import itertools
 import json
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ from kinsight.encoders.artifact import read_artifact
 AS_OF = dt.date(2024, 7, 1)
 SAMPLE_SECONDS = 1.0
 """Between looks at the memory of all processes: each costs some milliseconds of a core."""
+STEPS_SHOWN = 10
 STAGES = ("ingest", "sequence", "train", "embed", "segment", "expand", "report")
 SCALE_FROM = 100_000
 """Users from which on a user may not cost more, the more there are."""
@@ -91,6 +94,34 @@ def stage_seconds(warehouse: Path, as_of: dt.date) -> dict[str, float]:
     return {stage: seconds[stage][1] for stage in STAGES if stage in seconds}
 
 
+def events_of(log: Path) -> Iterator[dict[str, Any]]:
+    """The events in the files of Spark's event log."""
+    for file in sorted(log.rglob("events_*")):
+        if file.is_file():
+            yield from map(json.loads, file.open())
+
+
+def step_of(job: Mapping[str, Any]) -> str:
+    """The stage and step that a job was started for, as ``stage: step``; empty if for none."""
+    about = (job.get("Properties") or {}).get("spark.job.description") or ""
+    # Delta puts words of its own before and behind ours.
+    found = re.search(rf"\b(?:{'|'.join(STAGES)}): [^:]+", about)
+    return found.group() if found else ""
+
+
+def steps_of(log: Path) -> dict[str, float]:
+    """Seconds from a job of each step until the next one of another: jobs and driver together."""
+    jobs = sorted(
+        (event["Submission Time"], step_of(event))
+        for event in events_of(log)
+        if event["Event"] == "SparkListenerJobStart"
+    )
+    seconds: Counter[str] = Counter()
+    for (begin, step), (end, _) in itertools.pairwise(jobs):
+        seconds[step] += (end - begin) / 1000
+    return {step: took for step, took in seconds.most_common() if step}
+
+
 def tasks_of(log: Path) -> dict[str, dict[str, float]]:
     """What the Spark tasks of each stage took, from Spark's event log.
 
@@ -100,12 +131,9 @@ def tasks_of(log: Path) -> dict[str, dict[str, float]]:
     """
     owner: dict[int, str] = {}
     found: dict[str, Counter[str]] = defaultdict(Counter)
-    files = (file for file in log.rglob("events_*") if file.is_file())
-    for event in (json.loads(line) for file in files for line in file.open()):
+    for event in events_of(log):
         if event["Event"] == "SparkListenerJobStart":
-            about = (event.get("Properties") or {}).get("spark.job.description") or ""
-            # Delta puts words of its own in front of ours.
-            stage = next((s for s in STAGES if f"{s}: " in about), "")
+            stage = step_of(event).partition(":")[0]
             found[stage]["jobs"] += 1
             owner |= dict.fromkeys(event["Stage IDs"], stage)
         elif event["Event"] == "SparkListenerTaskEnd" and event.get("Task Metrics"):
@@ -199,7 +227,13 @@ def run_night(config: Path, as_of: dt.date) -> dict[str, Any]:
     log.mkdir()
     wall, peak = kinsight("run", "-c", str(config), "--as-of", str(as_of), "--quiet")
     stages = stage_seconds(config.parent / "warehouse", as_of)
-    return {"wall": wall, "peak_mib": peak, "stages": stages, "tasks": tasks_of(log)}
+    return {
+        "wall": wall,
+        "peak_mib": peak,
+        "stages": stages,
+        "tasks": tasks_of(log),
+        "steps": steps_of(log),
+    }
 
 
 def two_nights(folder: Path, users: int, epochs: int, memory: str) -> dict[str, Any]:
@@ -248,7 +282,10 @@ def shown(result: dict[str, Any]) -> str:
     memory = [f"{result[n]['peak_mib']:,.0f}" for n in ("first", "second")]
     rows.append(["most memory, MiB PSS", *memory, "", "", "", ""])
     tasks = [f"{word} on the second" for word in ("core s", "shuffled MB", "Spark jobs")]
-    return table(["", "first night s", "second night s", "limit s", *tasks], rows)
+    columns = ["", "first night s", "second night s", "limit s", *tasks]
+    steps = [f"{step} {took:.0f} s" for step, took in result["second"]["steps"].items()]
+    longest = f"Longest steps of the second night: {'; '.join(steps[:STEPS_SHOWN])}."
+    return f"{table(columns, rows)}\n\n{longest}"
 
 
 def scale_curve() -> None:
