@@ -12,16 +12,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime as dt
-import itertools
 import json
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +32,7 @@ import pyarrow.dataset as ds
 import yaml
 
 from benchmarks.embed import TORCH, Limit
+from benchmarks.event_log import STAGES, steps_of, tasks_of
 from benchmarks.results import FOLDER, circumstances, save, table
 from benchmarks.runner import Goal, goal_table, reference_work, said, tree_mib
 from kinsight.embed.inference import INPUT_COLUMNS
@@ -44,9 +42,9 @@ AS_OF = dt.date(2024, 7, 1)
 SAMPLE_SECONDS = 1.0
 """Between looks at the memory of all processes: each costs some milliseconds of a core."""
 STEPS_SHOWN = 10
-STAGES = ("ingest", "sequence", "train", "embed", "segment", "expand", "report")
-SCALE_FROM = 100_000
-"""Users from which on a user may not cost more, the more there are."""
+EVERY_NIGHT = tuple(stage for stage in STAGES if stage != "train")
+SCALE_FROM, MOST_GROWTH = 100_000, 1.2
+"""Users from which on the cost of one may grow by a fifth at most."""
 AUDIENCES = 100
 """Of the matrix product that is the limit of an expansion's pass: some more than there are cost
 next to nothing."""
@@ -92,61 +90,6 @@ def stage_seconds(warehouse: Path, as_of: dt.date) -> dict[str, float]:
             if known is None or row["started_at"] > known[0]:
                 seconds[row["stage"]] = row["started_at"], took
     return {stage: seconds[stage][1] for stage in STAGES if stage in seconds}
-
-
-def events_of(log: Path) -> Iterator[dict[str, Any]]:
-    """The events in the files of Spark's event log."""
-    for file in sorted(log.rglob("events_*")):
-        if file.is_file():
-            yield from map(json.loads, file.open())
-
-
-def step_of(job: Mapping[str, Any]) -> str:
-    """The stage and step that a job was started for, as ``stage: step``; empty if for none."""
-    about = (job.get("Properties") or {}).get("spark.job.description") or ""
-    # Delta puts words of its own before and behind ours.
-    found = re.search(rf"\b(?:{'|'.join(STAGES)}): [^:]+", about)
-    return found.group() if found else ""
-
-
-def steps_of(log: Path) -> dict[str, float]:
-    """Seconds from a job of each step until the next one of another: jobs and driver together."""
-    jobs = sorted(
-        (event["Submission Time"], step_of(event))
-        for event in events_of(log)
-        if event["Event"] == "SparkListenerJobStart"
-    )
-    seconds: Counter[str] = Counter()
-    for (begin, step), (end, _) in itertools.pairwise(jobs):
-        seconds[step] += (end - begin) / 1000
-    return {step: took for step, took in seconds.most_common() if step}
-
-
-def tasks_of(log: Path) -> dict[str, dict[str, float]]:
-    """What the Spark tasks of each stage took, from Spark's event log.
-
-    Returns:
-        By stage: ``core_seconds`` (run time of all tasks, their Python included), ``shuffle`` and
-        ``spilled`` (bytes written), ``jobs``, and ``driver_heap`` (bytes at most while it ran).
-    """
-    owner: dict[int, str] = {}
-    found: dict[str, Counter[str]] = defaultdict(Counter)
-    for event in events_of(log):
-        if event["Event"] == "SparkListenerJobStart":
-            stage = step_of(event).partition(":")[0]
-            found[stage]["jobs"] += 1
-            owner |= dict.fromkeys(event["Stage IDs"], stage)
-        elif event["Event"] == "SparkListenerTaskEnd" and event.get("Task Metrics"):
-            metrics = event["Task Metrics"]
-            of_stage = found[owner.get(event["Stage ID"], "")]
-            of_stage["core_seconds"] += metrics["Executor Run Time"] / 1000
-            of_stage["shuffle"] += metrics["Shuffle Write Metrics"]["Shuffle Bytes Written"]
-            of_stage["spilled"] += metrics["Disk Bytes Spilled"]
-        elif event.get("Executor ID") == "driver" and "Executor Metrics" in event:
-            heap = event["Executor Metrics"]["JVMHeapMemory"]
-            of_stage = found[owner.get(event["Stage ID"], "")]
-            of_stage["driver_heap"] = max(of_stage["driver_heap"], heap)
-    return {stage: dict(counts) for stage, counts in found.items() if stage}
 
 
 def timed(work: Callable[[], Any]) -> float:
@@ -205,7 +148,7 @@ def polars_sequences(events: str, out: Path) -> None:
 def configure(folder: Path, train: dict[str, Any], conf: dict[str, str], **spark: str) -> Path:
     """Set training and Spark in a synthetic shop's configuration; its path.
 
-    Spark logs its events to FOLDER/log, which :func:`tasks_of` reads.
+    Spark logs its events to FOLDER/log.
     """
     config = folder / "kinsight.yaml"
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
@@ -302,29 +245,28 @@ def scale_curve() -> None:
                 f"{result['events']:,}",
                 f"{result['first']['wall']:,.0f}",
                 f"{second['wall']:,.0f}",
-                *(f"{stages[s] / result['users'] * 1e6:,.0f}" for s in STAGES if s != "train"),
+                *(f"{stages[s] / result['users'] * 1e6:,.0f}" for s in EVERY_NIGHT),
                 f"{second['wall'] / result['users'] * 1e6:,.0f}",
                 f"{max(result[n]['peak_mib'] for n in ('first', 'second')):,.0f}",
                 result["circumstances"]["commit"][:8],
             ]
         )
-    stages = [s for s in STAGES if s != "train"]
     ends = ["whole", "peak MiB", "commit"]
-    columns = ["users", "events", "first night s", "second night s", *stages, *ends]
+    columns = ["users", "events", "first night s", "second night s", *EVERY_NIGHT, *ends]
     about = (
         "Stages and whole: seconds a million users of the second night, which reads one more "
         "delivery and does not train. Small shops pay for starting Spark and for its jobs."
     )
     cost = {result["users"]: result["second"]["wall"] / result["users"] for result in found}
+    larger = [users for users in cost if users > SCALE_FROM and SCALE_FROM in cost]
+    words = "cost a user at {:,}, that at {:,} = 1"
     goals = [
-        Goal(f"cost a user at {users:,}, that at {SCALE_FROM:,} = 1", cost[users] / base, 1.2)
-        for base in [cost.get(SCALE_FROM)]
-        for users in cost
-        if base is not None and users > SCALE_FROM
+        Goal(words.format(users, SCALE_FROM), cost[users] / cost[SCALE_FROM], MOST_GROWTH)
+        for users in larger
     ]
-    result = {"sizes": [*cost], "goals": [goal.as_json() for goal in goals]}
+    curve = {"sizes": [*cost], "goals": [goal.as_json() for goal in goals]}
     text = "\n\n".join([about, table(columns, rows), goal_table(goals)])
-    save("scale", result, "Scale curve", text)
+    save("scale", curve, "Scale curve", text)
 
 
 def main() -> None:

@@ -18,10 +18,10 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pyspark
+from benchmarks.event_log import events_of
 
 SPARK_HOME = Path(pyspark.__file__).parent
 DEADLINE = 600
@@ -156,7 +156,7 @@ def tasks_by_executor(events: Path, words: str) -> dict[str, int]:
     """
     stages: set[int] = set()
     tasks: collections.Counter[str] = collections.Counter()
-    for event in _events(events):
+    for event in events_of(events):
         if event["Event"] == "SparkListenerStageSubmitted":
             described = str(event.get("Properties", {}).get("spark.job.description", ""))
             info = event["Stage Info"]
@@ -166,10 +166,3 @@ def tasks_by_executor(events: Path, words: str) -> dict[str, int]:
             done = event["Task End Reason"]["Reason"] == "Success"
             tasks[event["Task Info"]["Executor ID"]] += int(done)
     return dict(tasks)
-
-
-def _events(folder: Path) -> Iterator[dict[str, Any]]:
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        if not path.name.startswith((".", "appstatus")):
-            for line in path.read_text(encoding="utf-8").splitlines():
-                yield json.loads(line)

@@ -90,6 +90,13 @@ def healthy(spark: SparkSession, shop_folder: Path) -> Path:
     return config
 
 
+def variant(healthy: Path, name: str, **sections: object) -> Path:
+    """The healthy shop's configuration with some sections replaced."""
+    path = healthy.parent / name
+    path.write_text(yaml.safe_dump(yaml.safe_load(healthy.read_text()) | sections))
+    return path
+
+
 SAME_ANYWHERE = (
     *("ingested_files", "events", "items", "users", "quarantine"),
     *("vocabularies", "sequences", "user_features", "user_bags"),

@@ -10,10 +10,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 from pyspark.sql import SparkSession
 
-from tests.end_to_end.conftest import AS_OF, Command, Outcome, open_shop, write_config
+from tests.end_to_end.conftest import (
+    AS_OF,
+    Command,
+    Outcome,
+    open_shop,
+    variant,
+    write_config,
+)
 from tests.shop import Shop, make_shop
 
 SMALL_USERS = 80
@@ -181,7 +187,7 @@ class TestWithAHealthyShop:
         self, kinsight: Command, spark: SparkSession, healthy: Path
     ) -> None:
         settings = {"name": "many", "segments": 900, "minimum_share": 0.001}
-        config = self.variant(healthy, "many.yaml", segment=settings)
+        config = variant(healthy, "many.yaml", segment=settings)
         refused(kinsight("segment", "-c", config, "--as-of", AS_OF, "-q"), 3, "900 segments")
         assert (
             open_shop(spark, config).log.newest("segments", producer={"segmentation": "many"})
@@ -192,7 +198,9 @@ class TestWithAHealthyShop:
         ("csv", "words"),
         [
             ("user_id\nnobody-1\nnobody-2\n", ("look like aaaaaa-9", "look like a9999")),
-            pytest.param("customer\nu0000\n", ("user_id", "customer"), marks=pytest.mark.heavy),
+            pytest.param(
+                "customer\nu0000\nu0004\n", ("user_id", "customer"), marks=pytest.mark.heavy
+            ),
             pytest.param("user_id\nu0000\nu0004\nu0008\n", ("3", "25"), marks=pytest.mark.heavy),
         ],
         ids=["none known", "wrong header", "below the gate"],
@@ -210,7 +218,7 @@ class TestWithAHealthyShop:
         folder.mkdir()
         (folder / "seeds.csv").write_text(csv)
         (folder / "bad-seeds.yaml").write_text("seeds: {file: seeds.csv}\nminimum_seeds: 25\n")
-        config = self.variant(healthy, "seeds.yaml", expand={"folder": str(folder)})
+        config = variant(healthy, "seeds.yaml", expand={"folder": str(folder)})
         outcome = kinsight("expand", "-c", config, "--as-of", AS_OF, "-q")
         assert outcome.code == 3, outcome.screen
         for word in ("bad-seeds", *words):
@@ -224,7 +232,7 @@ class TestWithAHealthyShop:
         found = open_shop(spark, healthy).log.newest("models")
         assert found is not None
         [version] = found.record.producer["model_version"]
-        config = self.variant(healthy, "future.yaml", embed={"model_version": version})
+        config = variant(healthy, "future.yaml", embed={"model_version": version})
         for extra in ("-q", "--dry-run"):
             outcome = kinsight("embed", "-c", config, "--as-of", "2024-02-01", extra)
             refused(outcome, 3, "has seen events after 2024-02-01", "leave embed.model_version")
@@ -243,10 +251,3 @@ class TestWithAHealthyShop:
         refused(kinsight("embed", "-c", healthy, "--as-of", AS_OF, "-q"), 1, "sha256")
         shutil.copyfile(saved, weights)
         assert published(spark, healthy) == before
-
-    @staticmethod
-    def variant(healthy: Path, name: str, **sections: object) -> Path:
-        """The healthy shop's configuration with some sections replaced."""
-        path = healthy.parent / name
-        path.write_text(yaml.safe_dump(yaml.safe_load(healthy.read_text()) | sections))
-        return path

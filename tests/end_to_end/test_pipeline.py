@@ -23,6 +23,7 @@ from tests.end_to_end.conftest import (
     Command,
     differences,
     open_shop,
+    variant,
 )
 from tests.shop import TASTES
 
@@ -83,9 +84,7 @@ def test_an_encoder_is_fine_tuned_on_the_seeds_of_an_audience(
     (tmp_path / "tuned.yaml").write_text(
         f"seeds: {{file: '{seeds}'}}\nminimum_seeds: 25\nscorer: finetuned\n"
     )
-    config = healthy.parent / "tuned.yaml"
-    data = yaml.safe_load(healthy.read_text()) | {"expand": {"folder": str(tmp_path)}}
-    config.write_text(yaml.safe_dump(data))
+    config = variant(healthy, "tuned.yaml", expand={"folder": str(tmp_path)})
     outcome = kinsight("expand", "-c", config, "--as-of", AS_OF, "-q")
     assert outcome.code == 0, outcome.screen
     row = read.audience(config, "tuned", AS_OF, spark=spark)

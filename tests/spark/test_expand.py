@@ -43,6 +43,7 @@ from tests.spark.planted_audiences import (
 SCORERS = ["bag_logistic", "boosted", "centroid", "logistic", "svd_logistic"]
 LINES = [*SCORERS, "auto", "activity", "random"]
 FIRST, SECOND = "2024-03-01", "2024-04-01"
+GATE = {"minimum_seeds": 25, "warn_below_seeds": 100}
 
 OPTED_OUT = user_ids()[0]
 """A seed of nobody whose opt-out is given under a cookie."""
@@ -146,7 +147,7 @@ def ran(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     workspace = open_test_workspace(
         spark,
         root / "warehouse",
-        expand={"folder": str(folder), "minimum_seeds": 25, "warn_below_seeds": 100},
+        expand={"folder": str(folder)} | GATE,
     )
     plant_users(workspace)
     plant_items(workspace)
@@ -430,8 +431,9 @@ def test_a_second_date_tells_churn_and_a_first_date_never_sees_it(ran: Ran) -> N
     alone.mkdir()
     (alone / "kids.yaml").write_text(AUDIENCES["kids"])
     (alone / "lists").symlink_to(ran.folder / "lists")
-    sections = {"folder": str(alone), "minimum_seeds": 25, "warn_below_seeds": 100}
-    of_kids = open_test_workspace(workspace.spark, ran.folder.parent / "warehouse", expand=sections)
+    of_kids = open_test_workspace(
+        workspace.spark, ran.folder.parent / "warehouse", expand={"folder": str(alone)} | GATE
+    )
     run_expand(of_kids, of_kids.as_of(SECOND))
     row = workspace.tables.read("audiences").where(f"as_of = DATE '{SECOND}'")
     kids = row.where("audience = 'kids'").collect()[0]
