@@ -46,8 +46,8 @@ lint: $(VENV)/.installed ## Style, types, import layers.
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-test: setup lint ## Lint and all tests but the heavy ones, in two processes.
-	@$(BIN)/pytest -m "not heavy" -n 2 --dist loadscope
+test: setup lint ## Lint and all tests but the heavy ones, in three processes.
+	@$(BIN)/pytest -m "not heavy" -n 3 --dist loadscope
 
 # The environment of a cluster in one archive; made again when anything in it changes.
 ARCHIVE := dist/kinsight-environment.tar.gz
@@ -79,7 +79,8 @@ bench: setup $(VENV)/.bench ## Speed beside peers and limits, in benchmarks/RESU
 	@$(BIN)/python -m benchmarks.expand_many --users 60000
 	@$(BIN)/python -m benchmarks.embed
 	@$(BIN)/python -m benchmarks.train
-	@$(BIN)/python -m benchmarks.nightly --users 100000
+	@$(BIN)/python -m benchmarks.nightly --users 10000
+	@$(BIN)/python -m benchmarks.demo
 	@$(BIN)/pytest -m heavy -s -k memory_does_not_grow tests/unit
 
 # QUALITY=long takes all encoders, objectives and data sets, and hours.

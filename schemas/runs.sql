@@ -25,6 +25,5 @@ TBLPROPERTIES (
   'delta.deletedFileRetentionDuration' = 'interval 30 days',
   'delta.logRetentionDuration' = 'interval 400 days',
   'kinsight.schemaVersion' = '1',
-  'delta.autoOptimize.autoCompact' = 'true',
   'delta.constraints.known_status' = 'status IN (\'succeeded\', \'refused\', \'failed\')'
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from pyspark.sql import SparkSession
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from kinsight.config import KinsightConfig, SparkConfig, parse_settings
+from kinsight.config import KinsightConfig, SparkConfig, TablesConfig, parse_settings
 from kinsight.progress import Progress
+from kinsight.tables import Tables, table_names
 from kinsight.workspace import Workspace
 
 # The same examples on every run, and no verdict on the speed of a shared machine.
@@ -86,7 +88,11 @@ def workspace(spark: SparkSession, tmp_path: Path) -> Callable[..., Workspace]:
 
 
 def open_test_workspace(spark: SparkSession, root: Path, **sections: Any) -> Workspace:
-    """A workspace over a folder; an `ingest` section that reads nothing unless one is given."""
+    """A workspace over a folder; an `ingest` section that reads nothing unless one is given.
+
+    A new folder gets all tables, without rows: copied, because to create one takes Delta half a
+    second.
+    """
     data: dict[str, Any] = {
         "shop": "test",
         "tables": {"path": str(root)},
@@ -94,4 +100,14 @@ def open_test_workspace(spark: SparkSession, root: Path, **sections: Any) -> Wor
         "report": {"folder": str(root.parent / "reports")},
     } | sections
     config = parse_settings(KinsightConfig, data, Path("test.yaml"))
+    if not root.exists():
+        shutil.copytree(empty_tables(spark), root)
     return Workspace.open(spark, config, Progress(quiet=True))
+
+
+def empty_tables(spark: SparkSession) -> Path:
+    """A folder of all tables, without rows; made once a session."""
+    folder = Path(str(spark.conf.get("spark.sql.warehouse.dir")).removeprefix("file:")) / "empty"
+    if not folder.exists():
+        Tables(spark, TablesConfig(path=str(folder))).ensure(*table_names())
+    return folder

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from pyspark.sql import SparkSession
 
 from kinsight.config import Settings
 from kinsight.errors import RefusedError
+from kinsight.runs import RunLog
+from kinsight.tables import Tables
 from kinsight.workspace import Workspace
 from tests.planting import publish
 
@@ -66,23 +67,28 @@ def test_a_run_that_dies_publishes_nothing(workspace: Callable[..., Workspace]) 
     assert shop.log.records()[-1].status == "failed"
 
 
-def test_rows_of_many_runs_are_gathered_in_few_files(
-    spark: SparkSession, workspace: Callable[..., Workspace]
+def test_files_of_many_runs_are_compacted(
+    workspace: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A night appends seven rows, each a file; Delta gathers them, by default from 50 on."""
-    shop, least = workspace(), "spark.databricks.delta.autoCompact.minNumFiles"
-    spark.conf.set(least, "4")
-    try:
-        for day in range(1, 6):
-            with shop.run("embed", shop.as_of(f"2024-01-0{day}"), Settings()):
-                pass
-    finally:
-        spark.conf.unset(least)
+    """A night appends seven rows, each a file."""
+    monkeypatch.setattr("kinsight.runs.log.COMPACTED_EVERY", 4)
+    shop = workspace()
+    for day in range(1, 6):
+        with shop.run("embed", shop.as_of(f"2024-01-0{day}"), Settings()):
+            pass
     table = shop.tables.identifier("runs")
-    assert spark.sql(f"DESCRIBE DETAIL {table}").collect()[0]["numFiles"] < 4
+    assert shop.spark.sql(f"DESCRIBE DETAIL {table}").collect()[0]["numFiles"] < 4
     assert [str(record.as_of) for record in shop.log.records()] == [
         f"2024-01-0{day}" for day in range(1, 6)
     ]
+
+
+def test_a_log_knows_its_own_rows_and_those_of_others(workspace: Callable[..., Workspace]) -> None:
+    shop = workspace()
+    other = RunLog(Tables(shop.spark, shop.tables.config))
+    for date in ("2024-01-01", "2024-01-02"):
+        publish(shop, "embed", {"embeddings": vectors("a")}, as_of=date, producer=KEY)
+        assert shop.log.records() == RunLog(shop.tables).records() == other.records()
 
 
 def test_dates_and_producers_select_a_publication(workspace: Callable[..., Workspace]) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from kinsight.tables import Tables, table_schema
+
+COMPACTED_EVERY = 50
+"""Commits of ``runs`` after which its files, one a run, are compacted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,38 +97,24 @@ def producer_names(
 
 
 class RunLog:
-    """Reads and appends rows of ``runs``."""
+    """Reads and appends rows of ``runs``.
+
+    What was read is kept until the table has a version that this log did not write.
+    """
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
+        self._read: tuple[int, list[RunRecord]] | None = None
 
     def records(self) -> list[RunRecord]:
         """All runs, oldest first. One row a job run: small at any size of shop."""
         if not self.tables.exists("runs"):
             return []
-        rows = self.tables.read("runs").collect()
-        records = [
-            RunRecord(
-                run_id=r["run_id"],
-                stage=r["stage"],
-                status=r["status"],
-                as_of=r["as_of"],
-                producer={k: list(v) for k, v in r["producer"].items()},
-                inputs={p["table"]: p["version"] for p in r["inputs"]},
-                outputs={p["table"]: p["version"] for p in r["outputs"]},
-                counts=dict(r["counts"]),
-                metrics=dict(r["metrics"]),
-                warnings=list(r["warnings"]),
-                message=r["message"],
-                config_hash=r["config_hash"],
-                config=r["config"],
-                code_version=r["code_version"],
-                started_at=r["started_at"],
-                finished_at=r["finished_at"],
-            )
-            for r in rows
-        ]
-        return sorted(records, key=lambda r: (r.finished_at, r.run_id))
+        version = self.tables.version("runs")
+        if self._read is None or self._read[0] != version:
+            rows = self.tables.read("runs", version).collect()
+            self._read = version, _in_order(_record(row.asDict()) for row in rows)
+        return list(self._read[1])
 
     def newest(
         self,
@@ -153,10 +143,44 @@ class RunLog:
             producer=producer,
         )
 
-    def append(self, values: Mapping[str, object]) -> None:
-        """Append one row."""
+    def append(self, values: Mapping[str, Any]) -> None:
+        """Append one row; now and then, compact the files, one a run."""
         self.tables.ensure("runs")
         schema = table_schema("runs")
         row = tuple(values[name] for name in schema.names)
         rows = self.tables.spark.createDataFrame([row], schema)
-        self.tables.append("runs", rows, str(values["run_id"]))
+        written = self.tables.append("runs", rows, str(values["run_id"]))
+        if self._read is not None and self._read[0] == written.version - 1:
+            self._read = written.version, _in_order([*self._read[1], _record(values)])
+        if written.version % COMPACTED_EVERY == 0:
+            self.tables.compact("runs")
+
+
+def _in_order(records: Iterable[RunRecord]) -> list[RunRecord]:
+    return sorted(records, key=lambda record: (record.finished_at, record.run_id))
+
+
+def _record(row: Mapping[str, Any]) -> RunRecord:
+    """A row of ``runs``, read or about to be written; times as Spark gives them: local, naive."""
+    return RunRecord(
+        run_id=row["run_id"],
+        stage=row["stage"],
+        status=row["status"],
+        as_of=row["as_of"],
+        producer={key: list(names) for key, names in row["producer"].items()},
+        inputs=dict(row["inputs"]),
+        outputs=dict(row["outputs"]),
+        counts=dict(row["counts"]),
+        metrics=dict(row["metrics"]),
+        warnings=list(row["warnings"]),
+        message=row["message"],
+        config_hash=row["config_hash"],
+        config=row["config"],
+        code_version=row["code_version"],
+        started_at=_local(row["started_at"]),
+        finished_at=_local(row["finished_at"]),
+    )
+
+
+def _local(moment: dt.datetime) -> dt.datetime:
+    return moment if moment.tzinfo is None else moment.astimezone().replace(tzinfo=None)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import json
 from collections.abc import Mapping
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -53,8 +55,7 @@ class Tables:
     def identifier(self, name: str) -> str:
         """The quoted SQL identifier of a table."""
         if self.config.path is not None:
-            path = f"{self.config.path.rstrip('/')}/{name}".replace("`", "``")
-            return f"delta.`{path}`"
+            return "delta.`{}`".format(self._folder(name).replace("`", "``"))
         parts = [*str(self.config.catalogue_schema).split("."), name]
         return ".".join("`" + part.replace("`", "``") + "`" for part in parts)
 
@@ -84,7 +85,7 @@ class Tables:
         # The import needs a running JVM gateway; at module level it would build one.
         from delta.tables import DeltaTable
 
-        return DeltaTable.isDeltaTable(self.spark, f"{self.config.path.rstrip('/')}/{name}")
+        return DeltaTable.isDeltaTable(self.spark, self._folder(name))
 
     def read(self, name: str, version: int | None = None) -> DataFrame:
         """A table as it is, or as a Delta version had it.
@@ -98,7 +99,7 @@ class Tables:
     def version(self, name: str) -> int:
         """The newest Delta version."""
         self.ensure(name)
-        return self._commit_of(name, None)[0]
+        return self._newest(self._log(name))
 
     def replace(
         self, name: str, rows: DataFrame, key: Mapping[str, KeyValue], run_id: str
@@ -127,9 +128,13 @@ class Tables:
         version, added = self._commit_of(name, run_id)
         return Written(name, version, added)
 
+    def compact(self, name: str) -> None:
+        """Write the rows of many small files into few; no row changes."""
+        self.spark.sql(f"OPTIMIZE {self.identifier(name)}")
+
     def _save(self, writer: object, name: str) -> None:
         if self.config.path is not None:
-            writer.save(f"{self.config.path.rstrip('/')}/{name}")  # type: ignore[attr-defined]  # DataFrameWriter is not exported by pyspark's stubs
+            writer.save(self._folder(name))  # type: ignore[attr-defined]  # DataFrameWriter is not exported by pyspark's stubs
         else:
             writer.saveAsTable(self.identifier(name))  # type: ignore[attr-defined]  # as above
 
@@ -165,27 +170,52 @@ class Tables:
             )
             self.spark.sql(f"ALTER TABLE {self.identifier(name)} ADD COLUMNS ({added})")
 
-    def _commit_of(self, name: str, run_id: str | None) -> tuple[int, int]:
-        """Version and added rows of a run's newest commit, or of anybody's for None.
+    def _commit_of(self, name: str, run_id: str) -> tuple[int, int]:
+        """Version and added rows of a run's newest commit.
 
         Others may have committed since: they leave a run's own rows alone, but their version and
         counts are not its own. Delta makes no commit where no row comes or goes; then the newest
         version holds what the run wrote, which is nothing.
         """
-        limit = 1 if run_id is None else COMMITS_SEARCHED
-        history = self.spark.sql(f"DESCRIBE HISTORY {self.identifier(name)} LIMIT {limit}")
-        rows = history.select("version", "operationMetrics", "userMetadata").collect()
-        for version, metrics, made_by in rows:
-            if run_id is None or made_by == run_id:
-                return int(version), int((metrics or {}).get("numOutputRows", 0))
-        if not rows:
-            raise IntegrityError(
-                f"Table {name} has no history.",
-                expected="a Delta log",
-                found="none",
-                to_do="move the folder away and run again",
-            )
-        return int(rows[0][0]), 0
+        log = self._log(name)
+        newest = self._newest(log)
+        for version in range(newest, max(newest - COMMITS_SEARCHED, -1), -1):
+            commit = self._commit(log, version)
+            if commit.get("userMetadata") == run_id:
+                return version, int(commit.get("operationMetrics", {}).get("numOutputRows", 0))
+        return newest, 0
+
+    def _log(self, name: str) -> Any:
+        """Delta's log of a table in the JVM, which answers without the jobs of DESCRIBE HISTORY."""
+        if self.config.path is not None:
+            delta = self._jvm().org.apache.spark.sql.delta
+            return delta.DeltaLog.forTable(self.spark._jsparkSession, self._folder(name))
+        # The import needs a running JVM gateway; at module level it would build one.
+        from delta.tables import DeltaTable
+
+        return DeltaTable.forName(self.spark, self.identifier(name))._jdt.deltaLog()
+
+    def _newest(self, log: Any) -> int:
+        """The newest version there is now, whoever wrote it."""
+        none = self._jvm().scala.Option.empty()
+        return int(log.update(False, none, none).version())
+
+    def _commit(self, log: Any, version: int) -> dict[str, Any]:
+        """What Delta wrote of a commit, in the first line of its file; nothing where others did."""
+        names = self._jvm().org.apache.spark.sql.delta.util.FileNames
+        file = names.unsafeDeltaFile(log.logPath(), version)
+        lines = log.store().readAsIterator(file, log.newDeltaHadoopConf())
+        try:
+            found: dict[str, Any] = json.loads(lines.next()).get("commitInfo", {})
+        finally:
+            lines.close()
+        return found
+
+    def _jvm(self) -> Any:
+        return self.spark.sparkContext._jvm
+
+    def _folder(self, name: str) -> str:
+        return f"{str(self.config.path).rstrip('/')}/{name}"
 
 
 class FrozenTables(Tables):
