@@ -50,7 +50,7 @@ TEST_PROPERTIES = {
 class BySession(LoadScopeScheduling):
     """Deals tests to processes: file by file, but those that need Spark folder by folder.
 
-    So one session serves all of tests/spark, and one all of tests/end_to_end.
+    So one session serves each folder of tests/spark, and one all of tests/end_to_end.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -60,7 +60,7 @@ class BySession(LoadScopeScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> BySession:
-    """What `pytest -n 2` deals tests out with."""
+    """What `pytest -n` deals tests out with."""
     return BySession(config, log)
 
 

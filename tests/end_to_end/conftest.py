@@ -97,10 +97,8 @@ def variant(healthy: Path, name: str, **sections: object) -> Path:
     return path
 
 
-SAME_ANYWHERE = (
-    *("ingested_files", "events", "items", "users", "quarantine"),
-    *("vocabularies", "sequences", "user_features", "user_bags"),
-)
+INGESTED = ("ingested_files", "events", "items", "users", "quarantine")
+SAME_ANYWHERE = (*INGESTED, "vocabularies", "sequences", "user_features", "user_bags")
 """Tables that do not depend on how Spark splits the work; training sees users in file order."""
 
 RUN_TIMES = {

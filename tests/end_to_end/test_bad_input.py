@@ -111,6 +111,7 @@ def test_rows_of_one_user_only_are_refused_by_training(
     assert "train" not in published(spark, config)
 
 
+@pytest.mark.heavy
 def test_one_item_only_is_refused_by_training(
     kinsight: Command, spark: SparkSession, shop: Shop, tmp_path: Path
 ) -> None:

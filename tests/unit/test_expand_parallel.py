@@ -44,11 +44,11 @@ def test_processes_find_the_same_as_this_one() -> None:
     users, taste = planted_readers(300)
     seeds, background, _ = masks(users, taste)
     scorers = list(SCORERS.values())
-    alone, _ = evaluate(scorers, users, seeds, background, 300, 3)
+    alone, _ = evaluate(scorers, users, seeds, background, 300, 2)
     with side_by_side(2) as at_once, pytest.MonkeyPatch.context() as patch:
         patch.setattr(parallel, "LEAST_SECONDS", 0.0)
         assert os.getpid() not in at_once([process_id] * 4, [1.0] * 4)
-        together, _ = evaluate(scorers, users, seeds, background, 300, 3, at_once)
+        together, _ = evaluate(scorers, users, seeds, background, 300, 2, at_once)
     assert together.names == alone.names == tuple(SCORERS)
     for name in SCORERS:
         np.testing.assert_array_equal(together.line(name).of_seeds, alone.line(name).of_seeds)

@@ -209,7 +209,7 @@ def test_too_few_users_are_refused_before_anything_is_written(
         run_train(shop, shop.as_of(DATE))
     assert "at least 500 users" in refused.value.expected
     assert "29" in refused.value.found
-    assert not shop.tables.exists("models")
+    assert shop.tables.version("models") == 0
     assert not Path(shop.config.tables.artifact_root).exists()
     assert [r.status for r in shop.log.records() if r.stage == "train"] == ["refused"]
 

@@ -22,7 +22,15 @@ from kinsight.report.places import place_by_bags
 from kinsight.report.sources import Sources
 from kinsight.workspace import Workspace
 from tests.conftest import open_test_workspace
-from tests.spark.planted_shop import EVENTS, FIRST, HOSTILE, SECOND, USERS, plant_shop, segment_of
+from tests.spark.users.planted_shop import (
+    EVENTS,
+    FIRST,
+    HOSTILE,
+    SECOND,
+    USERS,
+    plant_shop,
+    segment_of,
+)
 
 
 @pytest.fixture(scope="module")

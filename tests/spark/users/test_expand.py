@@ -27,7 +27,7 @@ from kinsight.runs import StageSummary
 from kinsight.workspace import Workspace
 from tests.conftest import open_test_workspace
 from tests.planting import day, publish
-from tests.spark.planted_audiences import (
+from tests.spark.users.planted_audiences import (
     TASTE_TOKENS,
     consents,
     has_taste,

@@ -15,8 +15,8 @@ from kinsight.ingest.job import run_ingest
 from kinsight.workspace import Workspace
 from tests.comparison import assert_same_tables, rows_of
 from tests.conftest import open_test_workspace
-from tests.spark.test_ingest import CLICKS, RUN_COLUMNS, TABLES
-from tests.spark.test_ingest_rows import event_source
+from tests.spark.events.test_ingest import CLICKS, RUN_COLUMNS, TABLES
+from tests.spark.events.test_ingest_rows import event_source
 
 COLUMNS = "user STRUCT<id: STRING>, at STRING, event STRING, item STRING, shop STRING"
 

@@ -26,7 +26,7 @@ from kinsight.workspace import Workspace
 from tests.conftest import open_test_workspace
 from tests.histories import SIZES, training_set
 from tests.planted_sequences import plant_sequences
-from tests.spark.test_train import DATE, TRAIN
+from tests.spark.users.test_train import DATE, TRAIN
 
 EPOCHS = 12
 
