@@ -38,7 +38,7 @@ TEST_PROPERTIES = {
     # collectors and checksum files (a process each for its rights) cost more than they give: 26 s
     # become 8 s for a run of `sequence`. The pipeline that tests/end_to_end sends through
     # spark-submit runs with all of them.
-    "spark.driver.extraJavaOptions": "-XX:+UseSerialGC",
+    "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:ReservedCodeCacheSize=512m",
     "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
     "spark.hadoop.fs.AbstractFileSystem.file.impl": "org.apache.hadoop.fs.local.RawLocalFs",
     "spark.sql.codegen.wholeStage": "false",
