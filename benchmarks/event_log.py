@@ -13,6 +13,16 @@ from typing import Any
 STAGES = ("ingest", "sequence", "train", "embed", "segment", "expand", "report")
 
 
+def logged_to(folder: Path) -> dict[str, str]:
+    """Spark's properties that make it write its event log to a folder."""
+    return {
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.compress": "false",
+        "spark.eventLog.logStageExecutorMetrics": "true",
+        "spark.eventLog.dir": folder.as_uri(),
+    }
+
+
 def events_of(log: Path) -> Iterator[dict[str, Any]]:
     """The events in the files of Spark's event log."""
     for file in sorted(log.rglob("events_*")):

@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import datetime as dt
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,7 @@ import pyarrow.dataset as ds
 import yaml
 
 from benchmarks.embed import TORCH, Limit
-from benchmarks.event_log import STAGES, steps_of, tasks_of
+from benchmarks.event_log import STAGES, logged_to, steps_of, tasks_of
 from benchmarks.results import FOLDER, circumstances, save, table
 from benchmarks.runner import Goal, goal_table, reference_work, said, tree_mib
 from kinsight.embed.inference import INPUT_COLUMNS
@@ -50,7 +51,7 @@ AUDIENCES = 100
 next to nothing."""
 
 
-def kinsight(*arguments: str) -> tuple[float, float]:
+def kinsight(*arguments: str, **environment: str) -> tuple[float, float]:
     """Run a command; its wall seconds and the most memory (PSS) of its process tree, MiB."""
     begin, peak = time.perf_counter(), 0.0
     with tempfile.TemporaryFile("w+") as output:
@@ -59,6 +60,7 @@ def kinsight(*arguments: str) -> tuple[float, float]:
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
+            env=os.environ | environment,
         )
         while process.poll() is None:
             peak = max(peak, tree_mib(psutil.Process(process.pid)))
@@ -152,13 +154,8 @@ def configure(folder: Path, train: dict[str, Any], conf: dict[str, str], **spark
     """
     config = folder / "kinsight.yaml"
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-    logged = {
-        "spark.eventLog.enabled": "true",
-        "spark.eventLog.compress": "false",
-        "spark.eventLog.logStageExecutorMetrics": "true",
-        "spark.eventLog.dir": (folder / "log").as_uri(),
-    }
-    settings |= {"train": train, "spark": {"conf": conf | logged, **spark}}
+    conf = conf | logged_to(folder / "log")
+    settings |= {"train": train, "spark": {"conf": conf, **spark}}
     config.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     return config
 

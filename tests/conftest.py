@@ -50,12 +50,12 @@ TEST_PROPERTIES = {
 class BySession(LoadScopeScheduling):
     """Deals tests to processes: file by file, but those that need Spark folder by folder.
 
-    So one session serves each folder of tests/spark, and one all of tests/end_to_end.
+    So one session serves all of tests/spark, and one all of tests/end_to_end.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return file if file.startswith("tests/unit/") else file.rpartition("/")[0]
+        return file if file.startswith("tests/unit/") else "/".join(file.split("/")[:2])
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -107,7 +107,9 @@ def open_test_workspace(spark: SparkSession, root: Path, **sections: Any) -> Wor
 
 def empty_tables(spark: SparkSession) -> Path:
     """A folder of all tables, without rows; made once a session."""
-    folder = Path(str(spark.conf.get("spark.sql.warehouse.dir")).removeprefix("file:")) / "empty"
+    warehouse = Path(str(spark.conf.get("spark.sql.warehouse.dir")).removeprefix("file:"))
+    folder, unfinished = (warehouse.with_name(name) for name in ("empty tables", "unfinished"))
     if not folder.exists():
-        Tables(spark, TablesConfig(path=str(folder))).ensure(*table_names())
+        Tables(spark, TablesConfig(path=str(unfinished))).ensure(*table_names())
+        unfinished.rename(folder)
     return folder

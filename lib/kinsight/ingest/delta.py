@@ -29,6 +29,7 @@ from kinsight.ingest.files import (
     plain_uri,
     shown_path,
 )
+from kinsight.tables import newest_snapshot
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,9 +108,6 @@ def read_entries(spark: SparkSession, files: Sequence[SourceFile]) -> DataFrame:
 
 def _live_files(spark: SparkSession, source: SourceConfig, kind: Kind, root: str) -> Listing:
     """The files of the newest version."""
-    jvm: Any = spark.sparkContext._jvm
-    session: Any = spark._jsparkSession
-    none = jvm.scala.Option.empty()
     deleted = F.col("deletionVector")
     vector = F.concat(
         deleted["storageType"],
@@ -120,9 +118,8 @@ def _live_files(spark: SparkSession, source: SourceConfig, kind: Kind, root: str
     rows = F.get_json_object("stats", "$.numRecords").cast("bigint")
     try:
         with java_errors(root):
-            log = jvm.org.apache.spark.sql.delta.DeltaLog.forTable(session, root)
-            snapshot = log.update(False, none, none)
-            table_uri = plain_uri(str(log.dataPath().toUri().toString()))
+            snapshot = newest_snapshot(spark, root)
+            table_uri = plain_uri(str(snapshot.deltaLog().dataPath().toUri().toString()))
             version = int(snapshot.version())
             entries = (
                 DataFrame(snapshot.allFiles().toDF(), spark)

@@ -9,9 +9,6 @@ from typing import Any
 
 from kinsight.tables import Tables, table_schema
 
-COMPACTED_EVERY = 50
-"""Commits of ``runs`` after which its files, one a run, are compacted."""
-
 
 @dataclasses.dataclass(frozen=True)
 class RunRecord:
@@ -99,7 +96,7 @@ def producer_names(
 class RunLog:
     """Reads and appends rows of ``runs``.
 
-    What was read is kept until the table has a version that this log did not write.
+    What was read is kept as long as only this log's own rows are added.
     """
 
     def __init__(self, tables: Tables) -> None:
@@ -143,17 +140,20 @@ class RunLog:
             producer=producer,
         )
 
-    def append(self, values: Mapping[str, Any]) -> None:
-        """Append one row; now and then, compact the files, one a run."""
+    def append(self, values: Mapping[str, Any]) -> int:
+        """Append one row; return the version that holds it."""
         self.tables.ensure("runs")
         schema = table_schema("runs")
         row = tuple(values[name] for name in schema.names)
         rows = self.tables.spark.createDataFrame([row], schema)
-        written = self.tables.append("runs", rows, str(values["run_id"]))
-        if self._read is not None and self._read[0] == written.version - 1:
-            self._read = written.version, _in_order([*self._read[1], _record(values)])
-        if written.version % COMPACTED_EVERY == 0:
-            self.tables.compact("runs")
+        version = self.tables.append("runs", rows, str(values["run_id"])).version
+        if self._read is not None and self._read[0] == version - 1:
+            self._read = version, _in_order([*self._read[1], _record(values)])
+        return version
+
+    def compact(self) -> None:
+        """Make one file of the files of many runs."""
+        self.tables.compact("runs")
 
 
 def _in_order(records: Iterable[RunRecord]) -> list[RunRecord]:
@@ -161,7 +161,7 @@ def _in_order(records: Iterable[RunRecord]) -> list[RunRecord]:
 
 
 def _record(row: Mapping[str, Any]) -> RunRecord:
-    """A row of ``runs``, read or about to be written; times as Spark gives them: local, naive."""
+    """A row of ``runs``, read or about to be written; Spark gives times as local ones."""
     return RunRecord(
         run_id=row["run_id"],
         stage=row["stage"],
@@ -177,10 +177,6 @@ def _record(row: Mapping[str, Any]) -> RunRecord:
         config_hash=row["config_hash"],
         config=row["config"],
         code_version=row["code_version"],
-        started_at=_local(row["started_at"]),
-        finished_at=_local(row["finished_at"]),
+        started_at=row["started_at"].astimezone(dt.timezone.utc),
+        finished_at=row["finished_at"].astimezone(dt.timezone.utc),
     )
-
-
-def _local(moment: dt.datetime) -> dt.datetime:
-    return moment if moment.tzinfo is None else moment.astimezone().replace(tzinfo=None)

@@ -25,6 +25,9 @@ from kinsight.tables import KeyValue, Tables, Written
 from kinsight.trouble import explain, no_executors
 from kinsight.watching import ExecutorWatch
 
+COMPACTED_EVERY = 50
+"""Versions of ``runs`` after which its files, one a run, become one."""
+
 
 @dataclasses.dataclass(frozen=True)
 class StageSummary:
@@ -239,7 +242,7 @@ class StageRun:
         )
 
     def _record(self, status: str, message: str | None) -> None:
-        self.log.append(
+        version = self.log.append(
             {
                 "run_id": self.run_id,
                 "stage": self.stage,
@@ -261,6 +264,12 @@ class StageRun:
                 "finished_at": dt.datetime.now(dt.timezone.utc),
             }
         )
+        if version % COMPACTED_EVERY == 0:
+            try:
+                self.log.compact()
+            except Exception as error:
+                # The row is written: a night does not fail for want of tidiness.
+                self.progress.warn(f"the files of table runs were not compacted: {error!r}")
 
 
 def _pairs(versions: Mapping[str, int]) -> Sequence[tuple[str, int]]:

@@ -12,6 +12,7 @@ from kinsight.tables.definitions import (
     table_names,
     table_schema,
 )
+from kinsight.tables.delta_log import newest_snapshot
 
 __all__ = [
     "FrozenTables",
@@ -21,6 +22,7 @@ __all__ = [
     "as_defined",
     "key_predicate",
     "missing_columns",
+    "newest_snapshot",
     "numeric_columns",
     "quote",
     "table_ddl",

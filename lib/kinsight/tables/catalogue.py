@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import json
 from collections.abc import Mapping
-from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as F
 
 from kinsight.config import TablesConfig
@@ -25,9 +23,7 @@ from kinsight.tables.definitions import (
     table_ddl,
     table_schema,
 )
-
-COMMITS_SEARCHED = 50
-"""How far back a run looks for its own commit, made a moment ago."""
+from kinsight.tables.delta_log import Commit, commit_infos, newest_snapshot
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +95,7 @@ class Tables:
     def version(self, name: str) -> int:
         """The newest Delta version."""
         self.ensure(name)
-        return self._newest(self._log(name))
+        return self._newest(name)
 
     def replace(
         self, name: str, rows: DataFrame, key: Mapping[str, KeyValue], run_id: str
@@ -116,27 +112,26 @@ class Tables:
         self.ensure(name)
         writer = self._conform(name, rows, key, run_id).write.format("delta").mode("overwrite")
         writer = writer.option("replaceWhere", key_predicate(key)).option("userMetadata", run_id)
-        self._save(writer, name)
-        version, added = self._commit_of(name, run_id)
-        return Written(name, version, added)
+        return self._write(writer, name, run_id)
 
     def append(self, name: str, rows: DataFrame, run_id: str) -> Written:
         """Append rows in one commit."""
         self.ensure(name)
         writer = self._conform(name, rows, {}, run_id).write.format("delta").mode("append")
-        self._save(writer.option("userMetadata", run_id), name)
-        version, added = self._commit_of(name, run_id)
-        return Written(name, version, added)
+        return self._write(writer.option("userMetadata", run_id), name, run_id)
 
     def compact(self, name: str) -> None:
         """Write the rows of many small files into few; no row changes."""
         self.spark.sql(f"OPTIMIZE {self.identifier(name)}")
 
-    def _save(self, writer: object, name: str) -> None:
+    def _write(self, writer: DataFrameWriter, name: str, run_id: str) -> Written:
+        before = self._newest(name)
         if self.config.path is not None:
-            writer.save(self._folder(name))  # type: ignore[attr-defined]  # DataFrameWriter is not exported by pyspark's stubs
+            writer.save(self._folder(name))
         else:
-            writer.saveAsTable(self.identifier(name))  # type: ignore[attr-defined]  # as above
+            writer.saveAsTable(self.identifier(name))
+        version, added = self._commit_of(name, run_id, before)
+        return Written(name, version, added)
 
     def _conform(
         self, name: str, rows: DataFrame, key: Mapping[str, KeyValue], run_id: str
@@ -170,49 +165,47 @@ class Tables:
             )
             self.spark.sql(f"ALTER TABLE {self.identifier(name)} ADD COLUMNS ({added})")
 
-    def _commit_of(self, name: str, run_id: str) -> tuple[int, int]:
-        """Version and added rows of a run's newest commit.
+    def _newest(self, name: str) -> int:
+        """The newest version there is now, whoever wrote it."""
+        if self.config.path is not None:
+            found = int(newest_snapshot(self.spark, self._folder(name)).version())
+        else:
+            found = next((version for version, _, _ in self._history(name, 1)), -1)
+        if found < 0:
+            raise IntegrityError(
+                f"Table {name} has no history.",
+                expected="a Delta log",
+                found="none",
+                to_do="move the folder away and run again",
+            )
+        return found
+
+    def _commit_of(self, name: str, run_id: str, before: int) -> tuple[int, int]:
+        """Version and added rows of the commit that a run made after a version.
 
         Others may have committed since: they leave a run's own rows alone, but their version and
         counts are not its own. Delta makes no commit where no row comes or goes; then the newest
         version holds what the run wrote, which is nothing.
         """
-        log = self._log(name)
-        newest = self._newest(log)
-        for version in range(newest, max(newest - COMMITS_SEARCHED, -1), -1):
-            commit = self._commit(log, version)
-            if commit.get("userMetadata") == run_id:
-                return version, int(commit.get("operationMetrics", {}).get("numOutputRows", 0))
+        newest = self._newest(name)
+        if self.config.path is not None:
+            commits = commit_infos(self.spark, self._folder(name), range(newest, before, -1))
+        else:
+            commits = iter(self._history(name, newest - before))
+        for version, made_by, metrics in commits:
+            if version > before and made_by == run_id:
+                return version, int((metrics or {}).get("numOutputRows", 0))
         return newest, 0
 
-    def _log(self, name: str) -> Any:
-        """Delta's log of a table in the JVM, which answers without the jobs of DESCRIBE HISTORY."""
-        if self.config.path is not None:
-            delta = self._jvm().org.apache.spark.sql.delta
-            return delta.DeltaLog.forTable(self.spark._jsparkSession, self._folder(name))
-        # The import needs a running JVM gateway; at module level it would build one.
-        from delta.tables import DeltaTable
+    def _history(self, name: str, most: int) -> list[Commit]:
+        """Version, user metadata and metrics of the newest commits, by Spark jobs.
 
-        return DeltaTable.forName(self.spark, self.identifier(name))._jdt.deltaLog()
-
-    def _newest(self, log: Any) -> int:
-        """The newest version there is now, whoever wrote it."""
-        none = self._jvm().scala.Option.empty()
-        return int(log.update(False, none, none).version())
-
-    def _commit(self, log: Any, version: int) -> dict[str, Any]:
-        """What Delta wrote of a commit, in the first line of its file; nothing where others did."""
-        names = self._jvm().org.apache.spark.sql.delta.util.FileNames
-        file = names.unsafeDeltaFile(log.logPath(), version)
-        lines = log.store().readAsIterator(file, log.newDeltaHadoopConf())
-        try:
-            found: dict[str, Any] = json.loads(lines.next()).get("commitInfo", {})
-        finally:
-            lines.close()
-        return found
-
-    def _jvm(self) -> Any:
-        return self.spark.sparkContext._jvm
+        A catalogue may lie elsewhere than in this JVM's session and ask for rights of its own, so
+        its tables are asked for in SQL alone.
+        """
+        history = self.spark.sql(f"DESCRIBE HISTORY {self.identifier(name)} LIMIT {max(most, 1)}")
+        rows = history.select("version", "userMetadata", "operationMetrics").collect()
+        return [(row["version"], row["userMetadata"], row["operationMetrics"]) for row in rows]
 
     def _folder(self, name: str) -> str:
         return f"{str(self.config.path).rstrip('/')}/{name}"
@@ -237,10 +230,18 @@ class FrozenTables(Tables):
         """The newest Delta version; 0 where the table does not exist."""
         return super().version(name) if self.exists(name) else 0
 
-    def _save(self, writer: object, name: str) -> None:  # noqa: ARG002  # the signature of what it replaces
-        raise IntegrityError(
-            f"Table {name} was opened for looking only, and something wants to write to it.",
-            expected="no writing",
-            found="a write",
-            to_do="this is a mistake in Kinsight; please report it",
-        )
+    def compact(self, name: str) -> None:
+        """Refused."""
+        raise _looked_at(name)
+
+    def _write(self, writer: DataFrameWriter, name: str, run_id: str) -> Written:  # noqa: ARG002  # the signature of what it replaces
+        raise _looked_at(name)
+
+
+def _looked_at(name: str) -> IntegrityError:
+    return IntegrityError(
+        f"Table {name} was opened for looking only, and something wants to write to it.",
+        expected="no writing",
+        found="a write",
+        to_do="this is a mistake in Kinsight; please report it",
+    )

@@ -144,7 +144,9 @@ def world(spark: SparkSession, root: Path, zone: str, *, with_future: bool) -> W
     return workspace
 
 
-@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
+@pytest.mark.parametrize(
+    "zone", ["Pacific/Kiritimati", pytest.param("Pacific/Pago_Pago", marks=pytest.mark.heavy)]
+)
 def test_sequence_writes_the_same_whether_or_not_the_future_is_there(
     spark: SparkSession, tmp_path: Path, zone: str
 ) -> None:

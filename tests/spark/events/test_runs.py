@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import time
 from collections.abc import Callable
 
 import pytest
 
 from kinsight.config import Settings
 from kinsight.errors import RefusedError
-from kinsight.runs import RunLog
+from kinsight.progress import Progress
+from kinsight.runs import RunLog, StageRun
 from kinsight.tables import Tables
 from kinsight.workspace import Workspace
 from tests.planting import publish
@@ -71,7 +74,7 @@ def test_files_of_many_runs_are_compacted(
     workspace: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A night appends seven rows, each a file."""
-    monkeypatch.setattr("kinsight.runs.log.COMPACTED_EVERY", 4)
+    monkeypatch.setattr("kinsight.runs.stage_run.COMPACTED_EVERY", 4)
     shop = workspace()
     for day in range(1, 6):
         with shop.run("embed", shop.as_of(f"2024-01-0{day}"), Settings()):
@@ -83,12 +86,37 @@ def test_files_of_many_runs_are_compacted(
     ]
 
 
-def test_a_log_knows_its_own_rows_and_those_of_others(workspace: Callable[..., Workspace]) -> None:
+def test_a_run_succeeds_whose_log_cannot_be_compacted(
+    workspace: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kinsight.runs.stage_run.COMPACTED_EVERY", 1)
+    monkeypatch.setattr(Tables, "compact", lambda *_: 1 / 0)
     shop = workspace()
-    other = RunLog(Tables(shop.spark, shop.tables.config))
-    for date in ("2024-01-01", "2024-01-02"):
-        publish(shop, "embed", {"embeddings": vectors("a")}, as_of=date, producer=KEY)
-        assert shop.log.records() == RunLog(shop.tables).records() == other.records()
+    with shop.run("embed", shop.as_of("2024-01-01"), Settings()):
+        pass
+    assert [record.status for record in shop.log.records()] == ["succeeded"]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_a_log_knows_its_own_rows_and_those_of_others(
+    workspace: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        shop = workspace()
+        other = RunLog(Tables(shop.spark, shop.tables.config))
+        for log in (shop.log, other, shop.log, shop.log, other):
+            stage = StageRun(log, Progress(quiet=True), "embed", None, "UTC", Settings())
+            with stage:
+                pass
+            found = log.records()
+            assert found == RunLog(shop.tables).records()
+            assert found[-1].run_id == stage.run_id
+            assert abs(found[-1].started_at - stage.started_at) < dt.timedelta(seconds=1)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_dates_and_producers_select_a_publication(workspace: Callable[..., Workspace]) -> None:

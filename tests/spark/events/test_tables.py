@@ -98,8 +98,8 @@ def test_a_run_is_told_its_own_commit_though_others_wrote_since(
     for run, users in (("mine", "ab"), ("other", "c")):
         rows = tables.spark.createDataFrame([vector(user, FIRST, run, 1.0) for user in users])
         tables.replace("embeddings", rows, {"as_of": FIRST, "model_version": run}, run)
-    assert tables._commit_of("embeddings", "mine") == (1, 2)
-    assert tables._commit_of("embeddings", "who wrote nothing") == (2, 0)
+    assert tables._commit_of("embeddings", "mine", before=0) == (1, 2)
+    assert tables._commit_of("embeddings", "mine", before=1) == (2, 0), "nothing, since then"
 
 
 def test_rows_outside_the_key_are_refused_by_delta(workspace: Callable[..., Workspace]) -> None:
@@ -192,6 +192,8 @@ def test_tables_opened_for_looking_are_not_created_or_changed(
     assert tables.version("segments") == 0
     with pytest.raises(IntegrityError, match="looking only"):
         tables.append("segments", tables.read("segments"), "a run")
+    with pytest.raises(IntegrityError, match="looking only"):
+        tables.compact("segments")
     assert not (tmp_path / "warehouse").exists()
 
 

@@ -201,15 +201,16 @@ def test_a_later_training_begins_with_the_earlier_model_and_tells_how_far_it_mov
 
 
 def test_too_few_users_are_refused_before_anything_is_written(
-    workspace: Callable[..., Workspace],
+    workspace: Callable[..., Workspace], tmp_path: Path
 ) -> None:
+    (tmp_path / "warehouse").mkdir()  # so that it gets no tables
     shop = workspace(train=TRAIN | {"minimum_users": 500})
     plant_sequences(shop, DATE, users=30)
     with pytest.raises(RefusedError) as refused:
         run_train(shop, shop.as_of(DATE))
     assert "at least 500 users" in refused.value.expected
     assert "29" in refused.value.found
-    assert shop.tables.version("models") == 0
+    assert not shop.tables.exists("models")
     assert not Path(shop.config.tables.artifact_root).exists()
     assert [r.status for r in shop.log.records() if r.stage == "train"] == ["refused"]
 

@@ -1,0 +1,49 @@
+"""Delta's log, asked in the JVM: it answers in some 20 ms, where SQL starts Spark jobs.
+
+There is no public call for it. The classes are those of open-source Delta.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+Commit = tuple[int, str | None, Mapping[str, str] | None]
+"""Version, user metadata and metrics of a commit."""
+
+
+def newest_snapshot(spark: SparkSession, folder: str) -> Any:
+    """The newest snapshot of a table, an object of the JVM; of version -1 where there is no log.
+
+    Args:
+        spark: Session.
+        folder: Of the table: a path or URI.
+    """
+    jvm: Any = spark.sparkContext._jvm
+    log = jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, folder)
+    none = jvm.scala.Option.empty()
+    return log.update(False, none, none)
+
+
+def commit_infos(spark: SparkSession, folder: str, versions: Iterable[int]) -> Iterator[Commit]:
+    """What Delta noted of commits, in the first line of a commit's file; nothing where others did.
+
+    Args:
+        spark: Session.
+        folder: Of the table: a path or URI.
+        versions: Commits, none later than the newest snapshot.
+    """
+    jvm: Any = spark.sparkContext._jvm
+    snapshot = newest_snapshot(spark, folder)
+    log = snapshot.deltaLog()
+    files = jvm.org.apache.spark.sql.delta.util.DeltaCommitFileProvider.apply(snapshot)
+    for version in versions:
+        lines = log.store().readAsIterator(files.deltaFile(version), log.newDeltaHadoopConf())
+        try:
+            info = json.loads(lines.next()).get("commitInfo", {})
+        finally:
+            lines.close()
+        yield version, info.get("userMetadata"), info.get("operationMetrics")
