@@ -50,12 +50,13 @@ TEST_PROPERTIES = {
 class BySession(LoadScopeScheduling):
     """Deals tests to processes: file by file, but those that need Spark folder by folder.
 
-    So one session serves all of tests/spark, and one all of tests/end_to_end.
+    So one session serves each folder of tests/spark, and one all of tests/end_to_end. One for all
+    of tests/spark saves warming up, but leaves the other processes idle at the end.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return file if file.startswith("tests/unit/") else "/".join(file.split("/")[:2])
+        return file if file.startswith("tests/unit/") else file.rpartition("/")[0]
 
 
 @pytest.hookimpl(optionalhook=True)
