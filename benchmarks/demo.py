@@ -15,8 +15,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.event_log import STAGES, events_of, logged_to, step_of, steps_of, tasks_of
-from benchmarks.nightly import STEPS_SHOWN, delta_rows, kinsight
+from benchmarks.event_log import (
+    STAGES,
+    events_of,
+    logged_to,
+    longest,
+    step_of,
+    steps_of,
+    tasks_of,
+)
+from benchmarks.nightly import kinsight, stage_seconds
 from benchmarks.results import circumstances, save, table
 from benchmarks.runner import Goal, goal_table, reference_work, said
 from kinsight.demo import DATES
@@ -44,15 +52,6 @@ def counted(log: Path) -> dict[str, Counter[str]]:
     return found
 
 
-def seconds_of(warehouse: Path) -> dict[str, list[float]]:
-    """By stage, the seconds of its runs in their order."""
-    rows = delta_rows(warehouse / "runs").to_table(columns=["stage", "started_at", "finished_at"])
-    found: dict[str, list[float]] = {stage: [] for stage in STAGES}
-    for row in sorted(rows.to_pylist(), key=lambda row: row["started_at"]):
-        found[row["stage"]].append((row["finished_at"] - row["started_at"]).total_seconds())
-    return found
-
-
 def run(folder: Path) -> dict[str, Any]:
     """The demo in a folder: ``wall`` seconds, ``peak_mib``, and what it consisted of."""
     log, defaults = folder / "log", folder / "defaults"
@@ -66,7 +65,7 @@ def run(folder: Path) -> dict[str, Any]:
     return {
         "wall": wall,
         "peak_mib": peak,
-        "seconds": seconds_of(warehouse),
+        "seconds": stage_seconds(warehouse),
         "counts": counted(log),
         "tasks": tasks_of(log),
         "steps": steps_of(log),
@@ -86,9 +85,7 @@ def shown(result: dict[str, Any]) -> str:
     inside = sum(sum(seconds) for seconds in result["seconds"].values())
     rows.append(["starting and ending", f"{result['wall'] - inside:.1f}", *[""] * 4])
     columns = ["", *(f"s, {date}" for date in DATES), "jobs", "Delta's own jobs", "scans of files"]
-    steps = [f"{step} {took:.0f} s" for step, took in result["steps"].items()]
-    longest = f"Longest steps, both dates: {'; '.join(steps[:STEPS_SHOWN])}."
-    return f"{table(columns, rows)}\n\n{longest}"
+    return f"{table(columns, rows)}\n\nLongest steps, both dates: {longest(result['steps'])}."
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 STAGES = ("ingest", "sequence", "train", "embed", "segment", "expand", "report")
+STEPS_SHOWN = 10
 
 
 def logged_to(folder: Path) -> dict[str, str]:
@@ -49,6 +50,11 @@ def steps_of(log: Path) -> dict[str, float]:
     for (begin, step), (end, _) in itertools.pairwise(jobs):
         seconds[step] += (end - begin) / 1000
     return {step: took for step, took in seconds.most_common() if step}
+
+
+def longest(steps: dict[str, float]) -> str:
+    """The longest of some steps, in words; they come in the order of :func:`steps_of`."""
+    return "; ".join(f"{step} {took:.0f} s" for step, took in [*steps.items()][:STEPS_SHOWN])
 
 
 def tasks_of(log: Path) -> dict[str, dict[str, float]]:

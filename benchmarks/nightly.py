@@ -33,7 +33,7 @@ import pyarrow.dataset as ds
 import yaml
 
 from benchmarks.embed import TORCH, Limit
-from benchmarks.event_log import STAGES, logged_to, steps_of, tasks_of
+from benchmarks.event_log import STAGES, logged_to, longest, steps_of, tasks_of
 from benchmarks.results import FOLDER, circumstances, save, table
 from benchmarks.runner import Goal, goal_table, reference_work, said, tree_mib
 from kinsight.embed.inference import INPUT_COLUMNS
@@ -42,7 +42,6 @@ from kinsight.encoders.artifact import read_artifact
 AS_OF = dt.date(2024, 7, 1)
 SAMPLE_SECONDS = 1.0
 """Between looks at the memory of all processes: each costs some milliseconds of a core."""
-STEPS_SHOWN = 10
 EVERY_NIGHT = tuple(stage for stage in STAGES if stage != "train")
 SCALE_FROM, MOST_GROWTH = 100_000, 1.2
 """Users from which on the cost of one may grow by a fifth at most."""
@@ -79,19 +78,22 @@ def delta_rows(path: Path) -> ds.Dataset:
     return ds.dataset(files, format="parquet", partitioning="hive")
 
 
-def stage_seconds(warehouse: Path, as_of: dt.date) -> dict[str, float]:
-    """Seconds of each stage of the newest run; ``ingest`` has no date and is the newest of all."""
+def stage_seconds(warehouse: Path, as_of: dt.date | None = None) -> dict[str, list[float]]:
+    """By stage, the seconds of its runs in their order.
+
+    Args:
+        warehouse: Folder of the tables.
+        as_of: Only runs of this date, and `ingest`, which has none.
+    """
     rows = delta_rows(warehouse / "runs").to_table(
         columns=["stage", "as_of", "started_at", "finished_at"]
     )
-    seconds: dict[str, tuple[dt.datetime, float]] = {}
-    for row in rows.to_pylist():
-        if row["as_of"] in (None, as_of):
-            took = (row["finished_at"] - row["started_at"]).total_seconds()
-            known = seconds.get(row["stage"])
-            if known is None or row["started_at"] > known[0]:
-                seconds[row["stage"]] = row["started_at"], took
-    return {stage: seconds[stage][1] for stage in STAGES if stage in seconds}
+    seconds: dict[str, list[float]] = {stage: [] for stage in STAGES}
+    for row in sorted(rows.to_pylist(), key=lambda row: row["started_at"]):
+        if as_of is None or row["as_of"] in (None, as_of):
+            took = row["finished_at"] - row["started_at"]
+            seconds[row["stage"]].append(took.total_seconds())
+    return seconds
 
 
 def timed(work: Callable[[], Any]) -> float:
@@ -166,11 +168,11 @@ def run_night(config: Path, as_of: dt.date) -> dict[str, Any]:
     shutil.rmtree(log, ignore_errors=True)
     log.mkdir()
     wall, peak = kinsight("run", "-c", str(config), "--as-of", str(as_of), "--quiet")
-    stages = stage_seconds(config.parent / "warehouse", as_of)
+    seconds = stage_seconds(config.parent / "warehouse", as_of)
     return {
         "wall": wall,
         "peak_mib": peak,
-        "stages": stages,
+        "stages": {stage: took[-1] for stage, took in seconds.items() if took},
         "tasks": tasks_of(log),
         "steps": steps_of(log),
     }
@@ -223,9 +225,8 @@ def shown(result: dict[str, Any]) -> str:
     rows.append(["most memory, MiB PSS", *memory, "", "", "", ""])
     tasks = [f"{word} on the second" for word in ("core s", "shuffled MB", "Spark jobs")]
     columns = ["", "first night s", "second night s", "limit s", *tasks]
-    steps = [f"{step} {took:.0f} s" for step, took in result["second"]["steps"].items()]
-    longest = f"Longest steps of the second night: {'; '.join(steps[:STEPS_SHOWN])}."
-    return f"{table(columns, rows)}\n\n{longest}"
+    steps = longest(result["second"]["steps"])
+    return f"{table(columns, rows)}\n\nLongest steps of the second night: {steps}."
 
 
 def scale_curve() -> None:

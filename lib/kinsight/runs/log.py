@@ -151,10 +151,6 @@ class RunLog:
             self._read = version, _in_order([*self._read[1], _record(values)])
         return version
 
-    def compact(self) -> None:
-        """Make one file of the files of many runs."""
-        self.tables.compact("runs")
-
 
 def _in_order(records: Iterable[RunRecord]) -> list[RunRecord]:
     return sorted(records, key=lambda record: (record.finished_at, record.run_id))

@@ -266,9 +266,8 @@ class StageRun:
         )
         if version % COMPACTED_EVERY == 0:
             try:
-                self.log.compact()
-            except Exception as error:
-                # The row is written: a night does not fail for want of tidiness.
+                self.log.tables.compact("runs")
+            except Exception as error:  # of any kind: the row is written, and the run succeeded
                 self.progress.warn(f"the files of table runs were not compacted: {error!r}")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as F
@@ -23,7 +23,10 @@ from kinsight.tables.definitions import (
     table_ddl,
     table_schema,
 )
-from kinsight.tables.delta_log import Commit, commit_infos, newest_snapshot
+from kinsight.tables.delta_log import Commit, commits_since, newest_snapshot
+
+COMMITS_SEARCHED = 50
+"""How far back a run looks for its own commit to a table of a catalogue, made a moment ago."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,15 +190,16 @@ class Tables:
         counts are not its own. Delta makes no commit where no row comes or goes; then the newest
         version holds what the run wrote, which is nothing.
         """
-        newest = self._newest(name)
-        if self.config.path is not None:
-            commits = commit_infos(self.spark, self._folder(name), range(newest, before, -1))
-        else:
-            commits = iter(self._history(name, newest - before))
-        for version, made_by, metrics in commits:
-            if version > before and made_by == run_id:
+        for version, made_by, metrics in self._commits_since(name, before):
+            if made_by == run_id:
                 return version, int((metrics or {}).get("numOutputRows", 0))
-        return newest, 0
+        return self._newest(name), 0
+
+    def _commits_since(self, name: str, version: int) -> Iterable[Commit]:
+        """The commits after a version, newest first."""
+        if self.config.path is not None:
+            return commits_since(self.spark, self._folder(name), version)
+        return [c for c in self._history(name, COMMITS_SEARCHED) if c[0] > version]
 
     def _history(self, name: str, most: int) -> list[Commit]:
         """Version, user metadata and metrics of the newest commits, by Spark jobs.
@@ -203,7 +207,7 @@ class Tables:
         A catalogue may lie elsewhere than in this JVM's session and ask for rights of its own, so
         its tables are asked for in SQL alone.
         """
-        history = self.spark.sql(f"DESCRIBE HISTORY {self.identifier(name)} LIMIT {max(most, 1)}")
+        history = self.spark.sql(f"DESCRIBE HISTORY {self.identifier(name)} LIMIT {most}")
         rows = history.select("version", "userMetadata", "operationMetrics").collect()
         return [(row["version"], row["userMetadata"], row["operationMetrics"]) for row in rows]
 

@@ -6,7 +6,7 @@ There is no public call for it. The classes are those of open-source Delta.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -28,22 +28,23 @@ def newest_snapshot(spark: SparkSession, folder: str) -> Any:
     return log.update(False, none, none)
 
 
-def commit_infos(spark: SparkSession, folder: str, versions: Iterable[int]) -> Iterator[Commit]:
-    """What Delta noted of commits, in the first line of a commit's file; nothing where others did.
+def commits_since(spark: SparkSession, folder: str, version: int) -> Iterator[Commit]:
+    """The commits after a version, newest first: what Delta noted in the first line of each file.
 
     Args:
         spark: Session.
         folder: Of the table: a path or URI.
-        versions: Commits, none later than the newest snapshot.
+        version: A version of the table.
     """
     jvm: Any = spark.sparkContext._jvm
     snapshot = newest_snapshot(spark, folder)
     log = snapshot.deltaLog()
     files = jvm.org.apache.spark.sql.delta.util.DeltaCommitFileProvider.apply(snapshot)
-    for version in versions:
-        lines = log.store().readAsIterator(files.deltaFile(version), log.newDeltaHadoopConf())
+    for number in range(int(snapshot.version()), version, -1):
+        lines = log.store().readAsIterator(files.deltaFile(number), log.newDeltaHadoopConf())
         try:
-            info = json.loads(lines.next()).get("commitInfo", {})
+            # Of other writers there may be another line first, of which nothing is asked.
+            noted = json.loads(lines.next()).get("commitInfo", {})
         finally:
             lines.close()
-        yield version, info.get("userMetadata"), info.get("operationMetrics")
+        yield number, noted.get("userMetadata"), noted.get("operationMetrics")

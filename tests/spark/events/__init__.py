@@ -1,0 +1,1 @@
+"""From files to sequences, and what every stage stands on: tables, runs, workers."""
