@@ -72,16 +72,15 @@ $(VENV)/.bench: $(VENV)/.installed
 	@touch $@
 
 bench: setup $(VENV)/.bench ## Speed beside peers and limits, in benchmarks/RESULTS.md (half an hour).
-	@$(BIN)/python -m benchmarks.sequences
-	@$(BIN)/python -m benchmarks.sequences --bot --driver-memory 8g --repeats 2 \
+	@$(BIN)/python -m benchmarks.sequences --repeats 2
+	@$(BIN)/python -m benchmarks.sequences --bot --driver-memory 8g --repeats 1 \
 	  --only Kinsight "lifestream's recipe"
 	@$(BIN)/python -m benchmarks.kmeans --users 100000 --clusters 100 --repeats 2
-	@$(BIN)/python -m benchmarks.expand_many --users 60000
-	@$(BIN)/python -m benchmarks.embed
-	@$(BIN)/python -m benchmarks.train
+	@$(BIN)/python -m benchmarks.expand_many --users 60000 --repeats 2
+	@$(BIN)/python -m benchmarks.embed --repeats 2 --peer-users 5000
+	@$(BIN)/python -m benchmarks.train --users 20000
 	@$(BIN)/python -m benchmarks.nightly --users 10000
 	@$(BIN)/python -m benchmarks.demo
-	@$(BIN)/pytest -m heavy -s -k memory_does_not_grow tests/unit
 
 # QUALITY=long takes all encoders, objectives and data sets, and hours.
 QUALITY ?= short

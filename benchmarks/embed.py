@@ -25,7 +25,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import ArrayType, FloatType
-from torch import nn
+from torch import Tensor, nn
 from torch.ao.quantization import quantize_dynamic
 
 from benchmarks.runner import Contender, compare, report, to_nowhere
@@ -51,6 +51,8 @@ VOCABULARY = "v1"
 ARROW, UDF = "mapInArrow", "pandas UDF"
 LIFESTREAM, PREDICT = "lifestream's way", "predict_batch_udf"
 TORCH, HALF, INT8 = "torch alone", "torch alone, bfloat16", "torch alone, int8"
+ONNX, ONNX_INT8 = "ONNX Runtime", "ONNX Runtime, int8"
+FORMS = (TORCH, HALF, INT8, ONNX, ONNX_INT8)
 BATCH = 2_000
 USERS_A_BATCH = 256
 """Of those who cut batches by users and not by events."""
@@ -175,14 +177,23 @@ def torch_alone(paths: list[Path], model: Artifact, form: str, orders: Any, answ
     batches = [b for path in paths for b in pq.read_table(path).to_batches(max_chunksize=BATCH)]
     ready = [(Histories.of_arrow(batch), by_length(batch)) for batch in batches]
     exact, _ = encode_histories(encoder, *ready[0], TOKENS)
-    if form == INT8:
-        encoder = quantize_dynamic(encoder, {nn.Linear}, dtype=torch.qint8)
-    half = form == HALF
-    found, _ = encode_histories(encoder, *ready[0], TOKENS, half)
+    if form in (ONNX, ONNX_INT8):
+        from benchmarks.embed_onnx import in_onnx_runtime
+
+        encode = in_onnx_runtime(encoder, TOKENS, int8=form == ONNX_INT8)
+    else:
+        used = encoder
+        if form == INT8:
+            used = quantize_dynamic(encoder, {nn.Linear}, dtype=torch.qint8)
+
+        def encode(histories: Histories, order: IntArray) -> Tensor:
+            return encode_histories(used, histories, order, TOKENS, form == HALF)[0]
+
+    found = encode(*ready[0])
     answers.put(float(nn.functional.cosine_similarity(found, exact, dim=2).min()))
     while orders.get(timeout=900):  # a parent that was killed gives no more orders
         for histories, order in ready:
-            encode_histories(encoder, histories, order, TOKENS, half)
+            encode(histories, order)
         answers.put(None)
 
 
@@ -240,7 +251,7 @@ def beside_the_limit(spark: SparkSession, o: argparse.Namespace, model: Artifact
     with tempfile.TemporaryDirectory(prefix="kinsight-bench-") as folder:
         paths = write_parts(sequences, Path(folder) / "sequences", 2 * o.cores)
         rows = spark.read.parquet(str(Path(folder) / "sequences"))
-        limits = {form: Limit(paths, model, o.cores, form) for form in (TORCH, HALF, INT8)}
+        limits = {form: Limit(paths, model, o.cores, form) for form in FORMS}
         contenders = [
             Contender(ARROW, "ours", lambda: to_nowhere(by_arrow(rows, model))),
             Contender(UDF, "ours", lambda: to_nowhere(by_udf(rows, model))),
@@ -249,7 +260,7 @@ def beside_the_limit(spark: SparkSession, o: argparse.Namespace, model: Artifact
         found = compare(contenders, o.repeats)
         for limit in limits.values():
             limit.stop()
-    cosines = ", ".join(f"{form} {limits[form].cosine:.5f}" for form in (HALF, INT8))
+    cosines = ", ".join(f"{form} {limits[form].cosine:.5f}" for form in FORMS[1:])
     report(
         "embed_limit",
         "User vectors beside torch alone",
@@ -259,7 +270,7 @@ def beside_the_limit(spark: SparkSession, o: argparse.Namespace, model: Artifact
         found,
         ARROW,
         [found.goal("torch alone, in our time", TORCH, ARROW, 0.85, at_most=False)],
-        packages=("pyspark", "torch", "pyarrow", "pandas"),
+        packages=("pyspark", "torch", "onnxruntime", "pyarrow", "pandas"),
         units=(o.users, "users"),
     )
 

@@ -32,6 +32,8 @@ from pyspark.sql import functions as F
 from benchmarks.runner import Comparison, Contender, compare, report, to_nowhere
 from benchmarks.shapes import draw_vectors, lists, user_ids, write_parts
 from kinsight.config import ExpandConfig, SizesConfig, SparkConfig
+from kinsight.expand.admitted import Admitted
+from kinsight.expand.collecting import collect_basis, collect_samples
 from kinsight.expand.definition import AudienceDefinition, SeedSource
 from kinsight.expand.fitting import Expansion, fit_expansion
 from kinsight.expand.gate import count_seeds
@@ -40,7 +42,6 @@ from kinsight.expand.lists import ListCounts, Lists
 from kinsight.expand.parallel import HERE
 from kinsight.expand.roles import MATCHED, RANKED, STANDING
 from kinsight.expand.roster import Roster, build_roster
-from kinsight.expand.sample import Admitted, collect_basis, collect_samples
 from kinsight.expand.scorers.registry import AUTO, SCORERS
 from kinsight.expand.scorers.users import inverse_document_frequency
 from kinsight.expand.scoring import score_users
@@ -181,16 +182,11 @@ class Ready:
     sample_seconds: float
 
 
-def make_ready(
-    spark: SparkSession, folder: Path, planted: Planted, scorer: str, fits: int, seed: int
-) -> Ready:
-    """Give roles, collect samples, fit.
-
-    Only the first ``fits`` audiences are fitted; the others take their models in turn, which cost
-    as much to apply.
-    """
+def admit(
+    spark: SparkSession, folder: Path, planted: Planted, scorer: str, config: ExpandConfig
+) -> tuple[Roster, Inputs, list[Admitted]]:
+    """Give roles to the planted users; what the audiences are fitted and scored with."""
     names = [f"a{number:03d}" for number in range(len(planted.seeds))]
-    config = ExpandConfig(seed=seed)
     audiences = [
         AudienceDefinition(
             name=name,
@@ -202,7 +198,7 @@ def make_ready(
     ]
     inputs = read_tables(spark, folder, planted)
     lists_of_seeds = seed_lists(spark, planted, names)
-    roster = build_roster(inputs, audiences, lists_of_seeds, {}, seed)
+    roster = build_roster(inputs, audiences, lists_of_seeds, {}, config.seed)
     admitted = [
         Admitted(a, count_seeds(a, lists_of_seeds, roster), 100, config.valid_days)
         for a in audiences
@@ -210,6 +206,19 @@ def make_ready(
     # Reasons read further columns, which are nothing of this benchmark: habits of no feature.
     inputs = dataclasses.replace(inputs, features=with_features(inputs.features))
     inputs = dataclasses.replace(inputs, basis=collect_basis(roster, inputs, admitted))
+    return roster, inputs, admitted
+
+
+def make_ready(
+    spark: SparkSession, folder: Path, planted: Planted, scorer: str, fits: int, seed: int
+) -> Ready:
+    """Give roles, collect samples, fit.
+
+    Only the first ``fits`` audiences are fitted; the others take their models in turn, which cost
+    as much to apply.
+    """
+    config = ExpandConfig(seed=seed)
+    roster, inputs, admitted = admit(spark, folder, planted, scorer, config)
     expansions: list[Expansion] = []
     seconds: list[float] = []
     begin = time.perf_counter()

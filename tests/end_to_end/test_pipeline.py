@@ -85,7 +85,8 @@ def test_an_encoder_is_fine_tuned_on_the_seeds_of_an_audience(
     (tmp_path / "tuned.yaml").write_text(
         f"seeds: {{file: '{seeds}'}}\nminimum_seeds: 25\nscorer: finetuned\n"
     )
-    config = variant(healthy, "tuned.yaml", expand={"folder": str(tmp_path), "folds": 2})
+    expand = {"folder": str(tmp_path), "folds": 2, "fit_in": "executors"}
+    config = variant(healthy, "tuned.yaml", expand=expand)
     outcome = kinsight("expand", "-c", config, "--as-of", AS_OF, "-q")
     assert outcome.code == 0, outcome.screen
     row = read.audience(config, "tuned", AS_OF, spark=spark)

@@ -159,11 +159,16 @@ class ExpandConfig(Settings):
         description="Estimated seconds an audience that `auto` may spend on trying scorers, the "
         "cheapest first.",
     )
+    fit_in: Literal["driver", "executors"] = Field(
+        "driver",
+        description="Where audiences are fitted: in the driver, one after the other; or in the "
+        "executors, one a task, which is for many audiences on a cluster.",
+    )
     processes: int | None = Field(
         None,
         ge=1,
-        description="Processes of the driver that fit scorers side by side; without it, one a "
-        "core, 8 at most. Results do not depend on it.",
+        description="Processes of the driver that fit scorers side by side, where it fits "
+        "audiences; without it, one a core, 8 at most. Results do not depend on it.",
     )
     background_users: int = Field(50_000, ge=100, description="Unlabelled users learned against.")
     maximum_seeds: int = Field(

@@ -6,8 +6,10 @@ import dataclasses
 import functools
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from kinsight.config import ExpandConfig
+from kinsight.expand.admitted import Admitted
 from kinsight.expand.choice import (
     Choice,
     affordable,
@@ -21,7 +23,7 @@ from kinsight.expand.measures import FloatArray
 from kinsight.expand.parallel import SideBySide
 from kinsight.expand.probability import Membership, fit_membership
 from kinsight.expand.reasons import Reason, candidate_reasons
-from kinsight.expand.sample import Admitted, Sample
+from kinsight.expand.sample import Sample
 from kinsight.expand.scorers.base import CrossFit, cross_fit
 from kinsight.expand.scorers.blend import Fusion, blend
 from kinsight.expand.scorers.centroid import CentroidModel, seed_centres
@@ -83,6 +85,14 @@ def fit_expansion(
     audience: Admitted, sample: Sample, config: ExpandConfig, at_once: SideBySide
 ) -> Expansion:
     """Evaluate the scorers on hidden seeds, choose, and fit the chosen ones on all seeds."""
+    # Sums over many users end otherwise with other numbers of threads.
+    with threadpool_limits(1):
+        return _fit(audience, sample, config, at_once)
+
+
+def _fit(
+    audience: Admitted, sample: Sample, config: ExpandConfig, at_once: SideBySide
+) -> Expansion:
     users, seeds, background = sample.users, sample.seeds, sample.background
     ranked = audience.counts.ranked
     definition = audience.definition

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from typing import TYPE_CHECKING
 
 from kinsight.config import ExpandConfig, SizesConfig
 from kinsight.errors import RefusedError
+from kinsight.expand.admitted import SeedCounts
 from kinsight.expand.definition import AudienceDefinition
 from kinsight.expand.lists import Lists
 from kinsight.expand.roles import ELIGIBLE, MATCHED, RANKED, SEED, SUPPRESSED, UNSURE
@@ -20,27 +20,6 @@ if TYPE_CHECKING:
 UNKNOWN_OPT_OUTS = 10
 """A suppression list of so many ids that knows nobody is taken for one with other ids."""
 FEWEST_RANKED = 25  # fewer users to rank than the fewest seeds: nothing can be measured
-
-
-@dataclasses.dataclass(frozen=True)
-class SeedCounts:
-    """What became of a seed list; see schemas/audiences.sql.
-
-    ``sent`` = ``duplicate`` + ``unknown`` + ``ineligible`` + ``matched``.
-    """
-
-    sent: int = 0
-    duplicate: int = 0
-    unknown: int = 0
-    ineligible: int = 0
-    matched: int = 0
-    eligible: int = 0
-    suppressed: int = 0
-
-    @property
-    def ranked(self) -> int:
-        """Users to be ranked: eligible, not suppressed, no seeds."""
-        return self.eligible - self.matched
 
 
 def count_seeds(audience: AudienceDefinition, lists: Lists, roster: Roster) -> SeedCounts:

@@ -12,11 +12,13 @@ from pyspark.sql.types import StructType
 
 from kinsight.config import ExpandConfig
 from kinsight.dates import AsOf
+from kinsight.expand.admitted import Admitted, SeedCounts
+from kinsight.expand.collecting import collect_basis, collect_samples
 from kinsight.expand.definition import AudienceDefinition, load_audiences
 from kinsight.expand.executor import NUMBERED
+from kinsight.expand.executor_fits import fit_in_executors
 from kinsight.expand.fitting import Expansion, fit_expansion
 from kinsight.expand.gate import (
-    SeedCounts,
     count_seeds,
     oversized,
     refusal,
@@ -43,7 +45,6 @@ from kinsight.expand.ranking import (
 )
 from kinsight.expand.roles import SUPPRESSED, TRUTH, UNSURE
 from kinsight.expand.roster import Roster, build_roster, compile_predicates
-from kinsight.expand.sample import Admitted, collect_basis, collect_samples
 from kinsight.expand.scoring import score_users
 from kinsight.expand.truth import truth_metrics
 from kinsight.runs import StageRun, StageSummary
@@ -181,18 +182,29 @@ def _fit(
     config: ExpandConfig,
 ) -> list[Expansion]:
     """Evaluate and fit every admitted audience on its sample."""
-    expansions = []
-    step = run.step("evaluating on hidden seeds, fitting")
-    with step, side_by_side(config.processes) as at_once:
-        for audience, sample in collect_samples(roster, inputs, admitted, config):
-            expansion = fit_expansion(audience, sample, config, at_once)
-            expansions.append(expansion)
-            run.metrics[f"{audience.name}.auc"] = expansion.chosen.auc
-            run.metrics[f"{audience.name}.activity_auc"] = expansion.activity.auc
+    with run.step("evaluating on hidden seeds, fitting"):
+        if config.fit_in == "executors":
+            expansions = fit_in_executors(roster, inputs, admitted, config)
+        else:
+            expansions = _fit_in_driver(roster, inputs, admitted, config)
     for expansion in expansions:
+        name = expansion.audience.name
+        run.metrics[f"{name}.auc"] = expansion.chosen.auc
+        run.metrics[f"{name}.activity_auc"] = expansion.activity.auc
         if not expansion.verdict.beats_activity:
-            run.warn(f"audience {expansion.audience.name}: {expansion.verdict.text}")
+            run.warn(f"audience {name}: {expansion.verdict.text}")
     return expansions
+
+
+def _fit_in_driver(
+    roster: Roster, inputs: Inputs, admitted: Sequence[Admitted], config: ExpandConfig
+) -> list[Expansion]:
+    """One audience after the other, its scorers side by side."""
+    with side_by_side(config.processes) as at_once:
+        return [
+            fit_expansion(audience, sample, config, at_once)
+            for audience, sample in collect_samples(roster, inputs, admitted, config)
+        ]
 
 
 def _publish(

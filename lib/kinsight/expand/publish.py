@@ -12,9 +12,9 @@ from pyspark.sql import functions as F
 
 from kinsight.dates import AsOf
 from kinsight.errors import KinsightError
+from kinsight.expand.admitted import SeedCounts
 from kinsight.expand.evaluation import RANDOM, CurvePoint, curve, random_curve
 from kinsight.expand.fitting import Expansion
-from kinsight.expand.gate import SeedCounts
 from kinsight.expand.reasons import Reason
 from kinsight.expand.roles import SEED_LEVEL
 from kinsight.runs import StageRun, newest_publication

@@ -10,12 +10,12 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from kinsight.expand.collecting import readable_columns, with_history
 from kinsight.expand.executor import SCORED, Task, score_batch
 from kinsight.expand.fitting import Expansion
 from kinsight.expand.inputs import Inputs
 from kinsight.expand.roles import ELIGIBLE, SUPPRESSED
 from kinsight.expand.roster import Roster
-from kinsight.expand.sample import readable_columns, with_history
 from kinsight.expand.scorers.many import stack_parts
 from kinsight.expand.scorers.users import Reading
 from kinsight.spread import LEAST_ROWS_A_TASK, TASKS

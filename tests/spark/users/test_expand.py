@@ -15,14 +15,17 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from kinsight.config import ExpandConfig
-from kinsight.errors import ConfigError, RefusedError
+from kinsight.errors import ConfigError, IntegrityError, RefusedError
 from kinsight.expand import job
+from kinsight.expand.admitted import Admitted
+from kinsight.expand.executor_fits import fit_in_executors, keys_apart
 from kinsight.expand.fitting import Expansion, fit_expansion
-from kinsight.expand.inputs import user_vectors
+from kinsight.expand.inputs import Inputs, user_vectors
 from kinsight.expand.job import run_expand
 from kinsight.expand.linked import Identities, with_linked_users, with_refusals
 from kinsight.expand.parallel import SideBySide
-from kinsight.expand.sample import Admitted, Sample
+from kinsight.expand.roster import Roster
+from kinsight.expand.sample import Sample
 from kinsight.runs import StageSummary
 from kinsight.workspace import Workspace
 from tests.conftest import open_test_workspace
@@ -179,6 +182,12 @@ def ran(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     )
 
 
+def fitting_in_executors(ran: Ran) -> Workspace:
+    expand = {"folder": str(ran.folder), "fit_in": "executors"} | GATE
+    folder = ran.folder.parent / "warehouse"
+    return open_test_workspace(ran.workspace.spark, folder, expand=expand)
+
+
 def test_members_are_eligible_unsuppressed_and_no_seeds(ran: Ran) -> None:
     members = set(ran.of("kids")["user_id"])
     ids = pd.Series(user_ids())
@@ -316,6 +325,29 @@ def test_executors_give_every_member_the_score_that_numpy_gives_on_the_sample(
     assert (members.loc[members["is_seed"], "probability"] == 1).all()
 
 
+def test_every_fit_has_a_partition_of_its_own(spark: SparkSession) -> None:
+    for number in (1, 2, 11):
+        keys = keys_apart(spark, number)
+        rows = spark.createDataFrame([(key,) for key in keys], "key INT").repartition(number, "key")
+        placed = rows.select(F.spark_partition_id()).distinct().count()
+        assert len(keys) == placed == number
+
+
+def test_what_fails_in_an_executor_is_told_in_its_own_words(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(
+        roster: Roster, inputs: Inputs, admitted: list[Admitted], config: ExpandConfig
+    ) -> list[Expansion]:
+        wrong = dataclasses.replace(inputs, dimension=inputs.dimension + 1)
+        return fit_in_executors(roster, wrong, admitted[:2], config)
+
+    monkeypatch.setattr(job, "fit_in_executors", fit)
+    workspace = fitting_in_executors(ran)
+    with pytest.raises(IntegrityError, match="vectors of the date have different widths"):
+        run_expand(workspace, workspace.as_of(FIRST))
+
+
 def test_fused_takes_all_its_candidates_together(ran: Ran) -> None:
     row = ran.audiences["fused"]
     assert row["scorer"] == "fused"
@@ -444,8 +476,10 @@ def test_a_second_date_tells_churn_and_a_first_date_never_sees_it(ran: Ran) -> N
     assert kids["churn"] == pytest.approx(len(before - now) / len(before))
     assert 0 < kids["churn"] < 1
 
-    # The first date again, with the second published: the same to the bit.
-    run_expand(workspace, workspace.as_of(FIRST))
+    # The first date again, with the second published, fitted elsewhere: the same to the bit.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(job, "_fit_in_driver")
+        run_expand(fitting_in_executors(ran), workspace.as_of(FIRST))
     pd.testing.assert_frame_equal(
         read(workspace, "audience_members", FIRST).reset_index(drop=True),
         ran.members.reset_index(drop=True),

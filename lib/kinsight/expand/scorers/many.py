@@ -67,7 +67,7 @@ class ManyModels:
         blends = [m if isinstance(m, Blend) else Blend((m,), (1.0,)) for m in models]
         apart = [blend.models for blend in blends]
         starts = np.cumsum([0, *map(len, apart)])[:-1]
-        weights = [np.array(blend.weights) / sum(blend.weights) for blend in blends]
+        weights = [w / sum(blend.weights) for blend in blends for w in blend.weights]
         ranks = [
             (int(start) + number, own)
             for start, blend in zip(starts, blends, strict=True)
@@ -92,7 +92,7 @@ class ManyModels:
                 others.append((place, model))
         return cls(
             starts,
-            np.concatenate(weights),
+            np.array(weights, dtype=np.float64),
             ranks,
             intercepts,
             {source: Stack.of(stacked) for source, stacked in dense.items()},
