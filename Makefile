@@ -77,8 +77,8 @@ bench: setup $(VENV)/.bench ## Speed beside peers and limits, in benchmarks/RESU
 	  --only Kinsight "lifestream's recipe"
 	@$(BIN)/python -m benchmarks.kmeans --users 100000 --clusters 100 --repeats 2
 	@$(BIN)/python -m benchmarks.expand_many --users 60000 --repeats 2
-	@$(BIN)/python -m benchmarks.embed --repeats 2 --peer-users 5000
-	@$(BIN)/python -m benchmarks.train --users 20000
+	@$(BIN)/python -m benchmarks.embed --users 60000 --repeats 2 --peer-users 5000
+	@$(BIN)/python -m benchmarks.train --repeats 3
 	@$(BIN)/python -m benchmarks.nightly --users 10000
 	@$(BIN)/python -m benchmarks.demo
 

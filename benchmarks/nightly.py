@@ -45,6 +45,7 @@ SAMPLE_SECONDS = 1.0
 EVERY_NIGHT = tuple(stage for stage in STAGES if stage != "train")
 SCALE_FROM, MOST_GROWTH = 100_000, 1.2
 """Users from which on the cost of one may grow by a fifth at most."""
+NIGHTS = ("first", "second")
 AUDIENCES = 100
 """Of the matrix product that is the limit of an expansion's pass: some more than there are cost
 next to nothing."""
@@ -178,8 +179,10 @@ def run_night(config: Path, as_of: dt.date) -> dict[str, Any]:
     }
 
 
-def two_nights(folder: Path, users: int, epochs: int, memory: str) -> dict[str, Any]:
-    """Make a shop and run both nights; what they took."""
+def run_nights(
+    folder: Path, users: int, epochs: int, memory: str, nights: tuple[str, ...]
+) -> dict[str, Any]:
+    """Make a shop and run its nights, or the first alone; what they took."""
     made, _ = kinsight("synth", str(folder), "--users", str(users), "--nights", "2", "--quiet")
     print(f"  made the shop in {made:,.0f} s", flush=True)
     config = configure(folder, {"epochs": epochs}, {"spark.driver.memory": memory})
@@ -187,10 +190,10 @@ def two_nights(folder: Path, users: int, epochs: int, memory: str) -> dict[str, 
     delivery = folder / "source" / "events" / f"delivery={night}"
     delivery.rename(folder / "later")
     result: dict[str, Any] = {"users": users, "synth_seconds": made}
-    for name, as_of in (("first", night), ("second", AS_OF)):
+    for name in nights:
         if name == "second":
             (folder / "later").rename(delivery)
-        result[name] = run_night(config, as_of)
+        result[name] = run_night(config, AS_OF if name == "second" else night)
         took, peak = result[name]["wall"], result[name]["peak_mib"]
         print(f"  {name} night {took:,.0f} s, at most {peak:,.0f} MiB", flush=True)
     counts = delta_rows(folder / "warehouse" / "events").count_rows()
@@ -205,31 +208,30 @@ def two_nights(folder: Path, users: int, epochs: int, memory: str) -> dict[str, 
     return result | {"events": counts, "new_events": counts - before, "bytes": size}
 
 
-def shown(result: dict[str, Any]) -> str:
-    """Seconds of each stage of both nights beside the limit, and its tasks on the second."""
-    limits, rows = result["limits"], []
+def shown(result: dict[str, Any], nights: tuple[str, ...]) -> str:
+    """Seconds of each stage of the nights beside the limit, and its tasks on the last."""
+    limits, last, rows = result["limits"], nights[-1], []
     for stage in STAGES:
-        first, second = (result[n]["stages"].get(stage) for n in ("first", "second"))
-        tasks = result["second"]["tasks"].get(stage, {})
+        took = [result[night]["stages"].get(stage) for night in nights]
+        tasks = result[last]["tasks"].get(stage, {})
         rows.append(
             [
                 stage,
-                "" if first is None else f"{first:.1f}",
-                "" if second is None else f"{second:.1f}",
+                *("" if seconds is None else f"{seconds:.1f}" for seconds in took),
                 f"{limits[stage]:.2f}" if stage in limits else "",
                 f"{tasks.get('core_seconds', 0):.1f}",
                 f"{tasks.get('shuffle', 0) / 1e6:,.0f}",
                 tasks.get("jobs", 0),
             ]
         )
-    whole = [f"{result[n]['wall']:.1f}" for n in ("first", "second")]
+    whole = [f"{result[night]['wall']:.1f}" for night in nights]
     rows.append(["whole, with starting", *whole, "", "", "", ""])
-    memory = [f"{result[n]['peak_mib']:,.0f}" for n in ("first", "second")]
+    memory = [f"{result[night]['peak_mib']:,.0f}" for night in nights]
     rows.append(["most memory, MiB PSS", *memory, "", "", "", ""])
-    tasks = [f"{word} on the second" for word in ("core s", "shuffled MB", "Spark jobs")]
-    columns = ["", "first night s", "second night s", "limit s", *tasks]
-    steps = longest(result["second"]["steps"])
-    return f"{table(columns, rows)}\n\nLongest steps of the second night: {steps}."
+    tasks = [f"{word} on the {last}" for word in ("core s", "shuffled MB", "Spark jobs")]
+    columns = ["", *(f"{night} night s" for night in nights), "limit s", *tasks]
+    steps = longest(result[last]["steps"])
+    return f"{table(columns, rows)}\n\nLongest steps of the {last} night: {steps}."
 
 
 def scale_curve() -> None:
@@ -238,43 +240,59 @@ def scale_curve() -> None:
     found.sort(key=lambda result: result["users"])
     rows = []
     for result in found:
-        second = result["second"]
-        stages = second["stages"]
+        second, millions = result.get("second"), result["users"] / 1e6
+        nights = [result[night] for night in NIGHTS if night in result]
         rows.append(
             [
                 f"{result['users']:,}",
                 f"{result['events']:,}",
-                f"{result['first']['wall']:,.0f}",
-                f"{second['wall']:,.0f}",
-                *(f"{stages[s] / result['users'] * 1e6:,.0f}" for s in EVERY_NIGHT),
-                f"{second['wall'] / result['users'] * 1e6:,.0f}",
-                f"{max(result[n]['peak_mib'] for n in ('first', 'second')):,.0f}",
+                f"{nights[0]['wall']:,.0f}",
+                f"{untrained(result) / millions:,.0f}",
+                f"{second['wall']:,.0f}" if second else "",
+                *(f"{second['stages'][s] / millions:,.0f}" if second else "" for s in EVERY_NIGHT),
+                f"{second['wall'] / millions:,.0f}" if second else "",
+                f"{max(night['peak_mib'] for night in nights):,.0f}",
                 result["circumstances"]["commit"][:8],
             ]
         )
-    ends = ["whole", "peak MiB", "commit"]
-    columns = ["users", "events", "first night s", "second night s", *EVERY_NIGHT, *ends]
+    first = ["first night s", "without training, s a million"]
+    columns = ["users", "events", *first, "second night s", *EVERY_NIGHT, "whole"]
     about = (
         "Stages and whole: seconds a million users of the second night, which reads one more "
         "delivery and does not train. Small shops pay for starting Spark and for its jobs."
     )
-    cost = {result["users"]: result["second"]["wall"] / result["users"] for result in found}
-    larger = [users for users in cost if users > SCALE_FROM and SCALE_FROM in cost]
-    words = "cost a user at {:,}, that at {:,} = 1"
     goals = [
-        Goal(words.format(users, SCALE_FROM), cost[users] / cost[SCALE_FROM], MOST_GROWTH)
-        for users in larger
+        *growth({r["users"]: untrained(r) for r in found}, "first night without training"),
+        *growth({r["users"]: r["second"]["wall"] for r in found if "second" in r}, "second night"),
     ]
-    curve = {"sizes": [*cost], "goals": [goal.as_json() for goal in goals]}
-    text = "\n\n".join([about, table(columns, rows), goal_table(goals)])
+    curve = {
+        "sizes": [result["users"] for result in found],
+        "goals": [goal.as_json() for goal in goals],
+    }
+    text = "\n\n".join([about, table([*columns, "peak MiB", "commit"], rows), goal_table(goals)])
     save("scale", curve, "Scale curve", text)
 
 
-def beside_limits(result: dict[str, Any]) -> list[Goal]:
-    """The stages that have a limit beside the sum of the limits, where these were measured."""
+def untrained(result: dict[str, Any]) -> float:
+    """Seconds of the first night but for training, which larger shops do not pay more for."""
+    first = result["first"]
+    return float(first["wall"] - first["stages"]["train"])
+
+
+def growth(seconds: dict[int, float], what: str) -> list[Goal]:
+    """How the cost of a user grows with their number, from SCALE_FROM on."""
+    cost = {users: took / users for users, took in seconds.items()}
+    words = "cost a user at {:,}, {}, that at {:,} = 1"
+    return [
+        Goal(words.format(users, what, SCALE_FROM), cost[users] / cost[SCALE_FROM], MOST_GROWTH)
+        for users in cost
+        if users > SCALE_FROM and SCALE_FROM in cost
+    ]
+
+
+def beside_limits(result: dict[str, Any]) -> Goal:
+    """The stages that have a limit beside the sum of the limits."""
     second, limits = result["second"], result["limits"]
-    if not limits:
-        return []
     limited = sum(second["stages"][stage] for stage in limits)
     busy = sum(second["tasks"].get(stage, {}).get("core_seconds", 0) for stage in limits)
     why = (
@@ -283,14 +301,12 @@ def beside_limits(result: dict[str, Any]) -> list[Goal]:
         "limits know neither a vocabulary, nor names, profiles and reasons, nor any fit."
     )
     ratio = limited / sum(limits.values())
-    return [Goal("stages with a limit, second night, limits = 1", ratio, 2, why=why)]
+    return Goal("stages with a limit, second night, limits = 1", ratio, 2, why=why)
 
 
 def said_of_limits(result: dict[str, Any]) -> str:
     """What the limits do, and how much of the night has one."""
     second, limits = result["second"]["stages"], result["limits"]
-    if not limits:
-        return ""
     share = sum(second[stage] for stage in limits) / sum(second.values())
     return (
         "Limits, on the second night's data: Polars makes lists of the latest 200 events and no "
@@ -302,10 +318,9 @@ def said_of_limits(result: dict[str, Any]) -> str:
 
 def beside_first_night(result: dict[str, Any]) -> Goal:
     """The second night beside the first."""
-    first, second = result["first"], result["second"]
     return Goal(
         "second night, first night without training = 1",
-        second["wall"] / (first["wall"] - first["stages"]["train"]),
+        result["second"]["wall"] / untrained(result),
         0.25,
         why="only ingest is incremental; the other stages make the date's tables anew, for all "
         "users.",
@@ -322,28 +337,35 @@ def main() -> None:
     parser.add_argument("--driver-memory", default="2g")
     parser.add_argument("--keep", type=Path, help="a new folder that keeps the shop")
     parser.add_argument(
-        "--no-limits", action="store_true", help="they hold the shop in memory: of 5 million, 20 GB"
+        "--first-night",
+        action="store_true",
+        help="neither the second one nor the limits, which hold the shop in memory",
     )
     o = parser.parse_args()
     facts = circumstances("pyspark", "torch", "polars", "faiss-cpu")
     reference = reference_work()
+    nights = NIGHTS[:1] if o.first_night else NIGHTS
     scratch = Path(tempfile.mkdtemp(prefix="kinsight-bench-"))
     try:
         folder = o.keep or scratch / "shop"
-        result = two_nights(folder, o.users, o.epochs, o.driver_memory)
-        result["limits"] = {} if o.no_limits else limit_seconds(folder, AS_OF, scratch)
+        result = run_nights(folder, o.users, o.epochs, o.driver_memory, nights)
+        result["limits"] = {} if o.first_night else limit_seconds(folder, AS_OF, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    goals = [*beside_limits(result), beside_first_night(result)]
+    goals = [] if o.first_night else [beside_limits(result), beside_first_night(result)]
+    new = result["new_events"]
+    later = f"of which {new:,} ({new / result['events']:.1%}) come on the second night; "
     about = (
-        f"{o.users:,} users, {result['events']:,} events, of which {result['new_events']:,} "
-        f"({result['new_events'] / result['events']:.1%}) come on the second night; 2 cores, "
-        f"{o.driver_memory} for Spark's driver; at most {o.epochs} epochs. {said_of_limits(result)}"
+        f"{o.users:,} users, {result['events']:,} events, {'' if o.first_night else later}2 cores, "
+        f"{o.driver_memory} for Spark's driver; at most {o.epochs} epochs. "
+        f"{'' if o.first_night else said_of_limits(result)}"
         f"A fixed piece of numpy work took {reference:.2f} s before."
     )
     result |= {"circumstances": facts, "about": about, "goals": [g.as_json() for g in goals]}
-    text = "\n\n".join([about, shown(result), goal_table(goals), said(facts)])
-    save(f"nightly_{o.users}", result, f"Two nights of {o.users:,} users", text)
+    parts = [about, shown(result, nights), goal_table(goals), said(facts)]
+    text = "\n\n".join(part for part in parts if part)
+    title = "A night" if o.first_night else "Two nights"
+    save(f"nightly_{o.users}", result, f"{title} of {o.users:,} users", text)
     scale_curve()
     print(text)
 

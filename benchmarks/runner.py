@@ -166,13 +166,14 @@ class Comparison:
         rows = []
         for name, m in self.contenders.items():
             ratios = self.ratios(name, base)
+            rate = number / m.median
             spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
             rows.append(
                 [
                     name,
                     m.role,
                     f"{m.median:.2f}",
-                    f"{number / m.median:,.0f}",
+                    f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}",
                     spread,
                     f"{m.added_mib:,.0f}",
                 ]
