@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
+from kinsight.expand import choice as choice_module
 from kinsight.expand.choice import (
     LEAST_TO_STACK,
     affordable,
@@ -21,7 +22,7 @@ from kinsight.expand.measures import FloatArray
 from kinsight.expand.scorers.base import cross_fit
 from kinsight.expand.scorers.blend import Fusion, blend
 from kinsight.expand.scorers.registry import AUTO, FUSED, SCORERS
-from kinsight.expand.stacking import stacked
+from kinsight.expand.stacking import by_worth, stacked
 from tests.unit.planted_users import masks, planted_readers, planted_users
 
 FOLDS, SEEDS, OTHERS = 5, 100, 1_000
@@ -43,8 +44,9 @@ def planted_scores(signal: float, seed: int) -> FloatArray:
     return noise + signal * (np.arange(SEEDS + OTHERS) < SEEDS)
 
 
-def test_a_surely_better_scorer_ranks_alone() -> None:
+def test_a_surely_better_scorer_ranks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five that know nothing drown it in their average."""
+    monkeypatch.setattr(choice_module, "fuse", lambda trials, _: Fusion.equal(trials.names))
     noise = {f"noise {seed}": constant(planted_scores(0.0, seed)) for seed in range(5)}
     trials = trials_of({**noise, "strong": constant(planted_scores(2.0, 9))})
     choice = choose_by_hidden_seeds(trials)
@@ -123,40 +125,56 @@ def test_scores_together_on_the_sample_are_what_the_fitted_blend_gives(by_rank: 
     assert alone is fitted["knn"]
 
 
-def test_few_seeds_leave_the_average_and_many_find_the_weights() -> None:
+def test_few_seeds_leave_the_weights_by_worth_and_many_find_their_own() -> None:
     rng = np.random.default_rng(9)
 
-    def weights(seeds: int) -> dict[str, float]:
+    def weights(seeds: int) -> tuple[float, float]:
         others = 20 * seeds
         is_seed = np.arange(seeds + others) < seeds
         fold = np.where(is_seed, np.arange(seeds + others) % FOLDS, -1)
         scores = {
             name: constant(rng.normal(size=seeds + others) + signal * is_seed)
-            for name, signal in (("good", 1.0), ("poor", 0.1))
+            for name, signal in (("good", 1.0), ("fair", 0.5))
         }
         trials = Trials(scores, dict.fromkeys(scores, 1.0), fold, ~is_seed, 1.0)
-        return dict(stacked(trials, trials.names, range(FOLDS)).weights)
+        worth = by_worth(trials, range(FOLDS))
+        found = stacked(trials, range(FOLDS)).weights
+        return float(worth[0]), found["good"]
 
-    few, many = weights(25), weights(5_000)
-    assert few["good"] < 0.62
-    assert many["good"] > 0.85
-    assert sum(few.values()) == pytest.approx(1.0)
-    assert sum(many.values()) == pytest.approx(1.0)
+    worth, few = weights(25)
+    assert few == pytest.approx(worth, abs=0.03)
+    worth, many = weights(5_000)
+    # Of independent scorers the best weights are as their signals, 2 to 1; by worth nearly 4 to 1.
+    assert worth == pytest.approx(0.79, abs=0.02)
+    assert many == pytest.approx(2 / 3, abs=0.03)
 
 
-def test_with_little_evidence_fused_is_the_average_of_ranks() -> None:
+def test_what_is_worth_nothing_weighs_nothing() -> None:
+    noise = {f"noise {seed}": constant(planted_scores(0.0, seed)) for seed in range(3)}
+    trials = trials_of({**noise, "strong": constant(planted_scores(2.0, 9))})
+    strong = by_worth(trials, range(FOLDS))[-1]
+    assert strong > 0.95
+    liars = trials_of(
+        {name: constant(planted_scores(-2.0, seed)) for seed, name in enumerate("ab")}
+    )
+    assert by_worth(liars, range(FOLDS)).tolist() == [0.5, 0.5]
+
+
+def test_with_little_evidence_fused_averages_ranks_by_worth() -> None:
     scores = {name: constant(planted_scores(1.0, seed)) for seed, name in enumerate("abc")}
     few = np.where(np.arange(SEEDS + OTHERS) < LEAST_TO_STACK - 1, np.arange(SEEDS + OTHERS), -1)
     fold = np.where(few >= 0, few % FOLDS, -1)
-    choice = fuse_by_hidden_seeds(Trials(scores, dict.fromkeys(scores, 1.0), fold, fold < 0, 1.0))
-    assert choice.fusion == Fusion.equal("abc", by_rank=True)
+    trials = Trials(scores, dict.fromkeys(scores, 1.0), fold, fold < 0, 1.0)
+    choice = fuse_by_hidden_seeds(trials)
+    assert choice.fusion.by_rank
+    assert list(choice.fusion.weights.values()) == pytest.approx(by_worth(trials, range(FOLDS)))
     assert choice.line.name == FUSED
     assert "ranks" in choice.reason
 
 
 def test_a_harmful_scorer_gets_no_weight_below_zero() -> None:
     scores = {"good": constant(planted_scores(1.5, 1)), "liar": constant(planted_scores(-1.5, 2))}
-    weights = stacked(trials_of(scores), ("good", "liar"), range(FOLDS)).weights
+    weights = stacked(trials_of(scores), range(FOLDS)).weights
     assert min(weights.values()) == 0.0
 
 

@@ -10,12 +10,12 @@ from kinsight.expand.scorers.base import Scorer
 from kinsight.expand.scorers.blend import Fusion
 from kinsight.expand.scorers.registry import AUTO, FUSED
 from kinsight.expand.scorers.users import Users
-from kinsight.expand.stacking import stacked
+from kinsight.expand.stacking import by_worth, stacked, weighted
 
 ERRORS_TO_RANK_ALONE = 3.0
 """Standard errors: with 1.64, the best of five scorers passes too often by luck (.768 for .771)."""
 LEAST_TO_STACK = 50
-"""Hidden seeds below which weights are not learned: the average of ranks stands."""
+"""Hidden seeds below which ranks are averaged, with weights by worth, and nothing is learned."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +97,7 @@ def choose(trials: Trials, folds: Iterable[int]) -> Fusion:
 
 
 def fuse(trials: Trials, folds: Iterable[int]) -> Fusion:
-    """All scorers together: the average of their ranks, or weights learned from enough seeds.
+    """All scorers together: their ranks weighted by worth, or weights learned from enough seeds.
 
     Args:
         trials: What hidden seeds say.
@@ -105,8 +105,8 @@ def fuse(trials: Trials, folds: Iterable[int]) -> Fusion:
     """
     seen = list(folds)
     if trials.hidden(seen) < LEAST_TO_STACK:
-        return Fusion.equal(trials.names, by_rank=True)
-    return stacked(trials, trials.names, seen)
+        return weighted(trials, by_worth(trials, seen), by_rank=True)
+    return stacked(trials, seen)
 
 
 def choose_by_hidden_seeds(trials: Trials) -> Choice:
@@ -148,7 +148,7 @@ def _reason(trials: Trials, fusion: Fusion, line: Line) -> str:
         what = f"{names[0]} ranks, with AUC {alone[names[0]].auc:.3f} on hidden seeds"
     else:
         together = Line.over(AUTO, trials.placements(fusion))
-        how = " by the mean of their ranks" if fusion.by_rank else _weighted(fusion)
+        how = (" by the mean of their ranks" if fusion.by_rank else "") + _weighted(fusion)
         what = (
             f"{' and '.join([', '.join(names[:-1]), names[-1]])} rank together{how}, with AUC "
             f"{together.auc:.3f} on {len(line.of_seeds)} hidden seeds"

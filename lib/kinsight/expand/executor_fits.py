@@ -5,10 +5,9 @@ from __future__ import annotations
 import pickle
 import traceback
 from collections.abc import Sequence
-from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import SparkSession
+from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
 from kinsight.config import ExpandConfig
@@ -93,15 +92,15 @@ def _fit_alike(
         with kept_frames() as keep:
             fitted = keep(spread.applyInArrow(fit, FITTED))
             fitted.count()
-            # Each is fetched by itself, for Spark limits what a job may bring to the driver.
-            return [_fetched(fitted.where(F.col("key") == key).collect()) for key in keys]
+            # One after the other, for Spark limits what a job may bring to the driver.
+            found = {row["key"]: _fetched(row) for row in fitted.toLocalIterator()}
+            return [found[key] for key in keys]
     finally:
         shipped.unpersist()
 
 
-def _fetched(rows: Sequence[Any]) -> Expansion:
+def _fetched(row: Row) -> Expansion:
     """The expansion of one audience, or the error of its fit."""
-    (row,) = rows
     if row["error"] is not None:
         raise pickle.loads(row["error"])
     expansion: Expansion = pickle.loads(row["expansion"])

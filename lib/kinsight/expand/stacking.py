@@ -1,10 +1,12 @@
 """Weights of scorers that rank together, learned from hidden seeds. No Spark.
 
-A ridge logistic regression of hidden seeds against the background on the standardised scores of
-the scorers. The ridge pulls to equal weights, not to none: with J scorers the score is
-``a + sum_j (c / J + d_j) score_j``, and ``RIDGE / 2 * sum_j d_j^2`` is added to the log loss of the
+A scorer is worth (AUC - 1/2)^2 of hidden seeds, as a field is to ``bag_logistic``: what says little
+gets little weight. From that, a ridge logistic regression of hidden seeds against the background on
+the standardised scores of the scorers goes on. The ridge pulls to these weights, not to none: with
+the share p_j of scorer j in what all are worth, the score is
+``a + sum_j (c p_j + d_j) score_j``, and ``RIDGE / 2 * sum_j d_j^2`` is added to the log loss of the
 hidden seeds and as much background. The loss grows with the number of seeds and the ridge does
-not, so few seeds leave the plain average.
+not, so few seeds leave the weights by worth.
 
 Source: Wolpert, "Stacked generalization" (1992); weights not below zero after Breiman, "Stacked
 regressions" (1996).
@@ -18,62 +20,86 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from kinsight.expand.evaluation import Trials
+from kinsight.expand.evaluation import Line, Trials
 from kinsight.expand.measures import FloatArray
 from kinsight.expand.scorers.blend import Fusion
 
-RIDGE = 100.0
-"""Pull to equal weights. Complete Journey, four audiences of 114 to 252 seeds, mean AUC on users
-kept aside: .689 with 30, .690 with 100, .689 with 300, and .689 with equal weights."""
+RIDGE = 30.0
+"""Pull to the weights by worth; 100 is a little worse, see ``by_worth``."""
 LEAST_SHARE = 0.02
 """A scorer of less weight is left out: every user of the shop would be scored by it for nothing."""
 
 
-def stacked(trials: Trials, names: tuple[str, ...], folds: Iterable[int]) -> Fusion:
-    """The weights under which scorers find hidden seeds best, shrunk to equal ones.
+def by_worth(trials: Trials, folds: Iterable[int]) -> FloatArray:
+    """The share of each scorer in what all are worth, in the order of the trials; equal for none.
 
     Args:
         trials: What hidden seeds say.
-        names: The scorers.
+        folds: The folds that may be looked at.
+    """
+    seen = list(folds)
+    placed = [trials.placements(Fusion.equal([name])) for name in trials.names]
+    aucs = np.array([Line.over("", [of[fold] for fold in seen]).auc for of in placed])
+    worth = np.maximum(aucs - 0.5, 0.0) ** 2
+    return worth / worth.sum() if worth.any() else np.full(len(worth), 1.0 / len(worth))
+
+
+def stacked(trials: Trials, folds: Iterable[int]) -> Fusion:
+    """The weights under which scorers find hidden seeds best, shrunk to those by worth.
+
+    Args:
+        trials: What hidden seeds say.
         folds: The folds that may be looked at.
 
     Returns:
-        Weights of 0 and more, in the order of the names.
+        Weights of 0 and more, in the order of the trials.
     """
-    hidden, others = [], []
-    for fold in folds:
-        parts = [trials.of_hidden(trials.fused(Fusion.equal([name]), fold), fold) for name in names]
+    seen, hidden, others = list(folds), [], []
+    for fold in seen:
+        alone = [trials.fused(Fusion.equal([name]), fold) for name in trials.names]
+        parts = [trials.of_hidden(scores, fold) for scores in alone]
         hidden.append(np.column_stack([seeds for seeds, _ in parts]))
         others.append(np.column_stack([background for _, background in parts]))
-    weights = np.maximum(_weights(np.vstack(hidden), np.mean(others, axis=0)), 0.0)
-    weights[weights < LEAST_SHARE * weights.sum()] = 0.0
-    if not weights.any():
-        return Fusion.equal(names)
-    return Fusion(dict(zip(names, (weights / weights.sum()).tolist(), strict=True)))
+    prior = by_worth(trials, seen)
+    weights = np.maximum(_weights(np.vstack(hidden), np.mean(others, axis=0), prior), 0.0)
+    return weighted(trials, weights if weights.any() else prior)
 
 
-def _weights(hidden: FloatArray, others: FloatArray) -> FloatArray:
-    """The weights c / J + d_j.
+def weighted(trials: Trials, weights: FloatArray, *, by_rank: bool = False) -> Fusion:
+    """The scorers with these weights, but for those of hardly any.
+
+    Args:
+        trials: What names the scorers.
+        weights: Of each of them, 0 and more, some above.
+        by_rank: Whether ranks are averaged.
+    """
+    kept = np.where(weights < LEAST_SHARE * weights.sum(), 0.0, weights)
+    shares = (kept / kept.sum()).tolist()
+    return Fusion(dict(zip(trials.names, shares, strict=True)), by_rank)
+
+
+def _weights(hidden: FloatArray, others: FloatArray, prior: FloatArray) -> FloatArray:
+    """The weights c p_j + d_j.
 
     Args:
         hidden: Scores of hidden seeds [seeds, J].
         others: Scores of background users, who weigh as much as the seeds together [users, J].
+        prior: The shares p_j [J].
     """
     scores = np.vstack([hidden, others])
     sign = np.repeat([1.0, -1.0], [len(hidden), len(others)])
     weight = np.repeat([1.0, len(hidden) / len(others)], [len(hidden), len(others)])
-    scorers = scores.shape[1]
 
     def loss(values: FloatArray) -> tuple[float, FloatArray]:
         intercept, common, own = values[0], values[1], values[2:]
-        margin = sign * (intercept + scores @ (common / scorers + own))
+        margin = sign * (intercept + scores @ (common * prior + own))
         slope = -weight * sign * expit(-margin)
         of_scores = scores.T @ slope
         return (
             float((weight * np.logaddexp(0.0, -margin)).sum() + RIDGE / 2.0 * own @ own),
-            np.concatenate([[slope.sum(), of_scores.mean()], of_scores + RIDGE * own]),
+            np.concatenate([[slope.sum(), of_scores @ prior], of_scores + RIDGE * own]),
         )
 
-    start = np.concatenate([[0.0, 1.0], np.zeros(scorers)])
+    start = np.concatenate([[0.0, 1.0], np.zeros(len(prior))])
     found = minimize(loss, start, jac=True, method="L-BFGS-B").x
-    return np.asarray(found[1] / scorers + found[2:])
+    return np.asarray(found[1] * prior + found[2:])

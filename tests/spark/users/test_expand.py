@@ -182,8 +182,8 @@ def ran(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     )
 
 
-def fitting_in_executors(ran: Ran) -> Workspace:
-    expand = {"folder": str(ran.folder), "fit_in": "executors"} | GATE
+def fitting_in_executors(ran: Ran, audiences: Path) -> Workspace:
+    expand = {"folder": str(audiences), "fit_in": "executors"} | GATE
     folder = ran.folder.parent / "warehouse"
     return open_test_workspace(ran.workspace.spark, folder, expand=expand)
 
@@ -334,16 +334,17 @@ def test_every_fit_has_a_partition_of_its_own(spark: SparkSession) -> None:
 
 
 def test_what_fails_in_an_executor_is_told_in_its_own_words(
-    ran: Ran, monkeypatch: pytest.MonkeyPatch
+    ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fit(
         roster: Roster, inputs: Inputs, admitted: list[Admitted], config: ExpandConfig
     ) -> list[Expansion]:
         wrong = dataclasses.replace(inputs, dimension=inputs.dimension + 1)
-        return fit_in_executors(roster, wrong, admitted[:2], config)
+        return fit_in_executors(roster, wrong, admitted, config)
 
     monkeypatch.setattr(job, "fit_in_executors", fit)
-    workspace = fitting_in_executors(ran)
+    (tmp_path / "busy.yaml").write_text(AUDIENCES["busy"])
+    workspace = fitting_in_executors(ran, tmp_path)
     with pytest.raises(IntegrityError, match="vectors of the date have different widths"):
         run_expand(workspace, workspace.as_of(FIRST))
 
@@ -479,7 +480,7 @@ def test_a_second_date_tells_churn_and_a_first_date_never_sees_it(ran: Ran) -> N
     # The first date again, with the second published, fitted elsewhere: the same to the bit.
     with pytest.MonkeyPatch.context() as patch:
         patch.delattr(job, "_fit_in_driver")
-        run_expand(fitting_in_executors(ran), workspace.as_of(FIRST))
+        run_expand(fitting_in_executors(ran, ran.folder), workspace.as_of(FIRST))
     pd.testing.assert_frame_equal(
         read(workspace, "audience_members", FIRST).reset_index(drop=True),
         ran.members.reset_index(drop=True),
