@@ -170,7 +170,7 @@ def padded_rows(sequences: pa.Table) -> pa.Table:
     return pa.table([sequences["user_id"], *columns, pa.array(histories.length)], names=names)
 
 
-def torch_alone(paths: list[Path], model: Artifact, form: str, orders: Any, answers: Any) -> None:
+def encode_alone(paths: list[Path], model: Artifact, form: str, orders: Any, answers: Any) -> None:
     """A process of the limit: its histories lie in memory, each order encodes them all."""
     torch.set_num_threads(1)
     encoder = built_encoder(model)
@@ -178,6 +178,7 @@ def torch_alone(paths: list[Path], model: Artifact, form: str, orders: Any, answ
     ready = [(Histories.of_arrow(batch), by_length(batch)) for batch in batches]
     exact, _ = encode_histories(encoder, *ready[0], TOKENS)
     if form in (ONNX, ONNX_INT8):
+        # Here, as other benchmarks take this module without that package.
         from benchmarks.embed_onnx import in_onnx_runtime
 
         encode = in_onnx_runtime(encoder, TOKENS, int8=form == ONNX_INT8)
@@ -198,7 +199,7 @@ def torch_alone(paths: list[Path], model: Artifact, form: str, orders: Any, answ
 
 
 class Limit:
-    """Torch alone on the same number of cores: one process and one thread a core.
+    """Torch or ONNX Runtime alone on the same number of cores: one process and one thread a core.
 
     Attributes:
         cosine: The least between a vector of this form and the exact one, over some thousand users.
@@ -211,7 +212,7 @@ class Limit:
         self.workers = [
             spawned.Process(
                 daemon=True,
-                target=torch_alone,
+                target=encode_alone,
                 args=(paths[core::cores], model, form, orders, self.answers),
             )
             for core, orders in enumerate(self.orders)

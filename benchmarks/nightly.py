@@ -4,7 +4,7 @@
 
 The shop comes from `kinsight synth`; both nights are `kinsight run` in processes of their own. The
 first reads everything and trains; the second reads one more delivery and keeps the model. Then the
-limits of the stages that have one run on the same files.
+limits of the stages that have one run on the same files. With --first-night the first is all.
 """
 
 from __future__ import annotations
@@ -218,25 +218,31 @@ def shown(result: dict[str, Any], nights: tuple[str, ...]) -> str:
             [
                 stage,
                 *("" if seconds is None else f"{seconds:.1f}" for seconds in took),
-                f"{limits[stage]:.2f}" if stage in limits else "",
+                *([f"{limits[stage]:.2f}" if stage in limits else ""] if limits else ()),
                 f"{tasks.get('core_seconds', 0):.1f}",
                 f"{tasks.get('shuffle', 0) / 1e6:,.0f}",
                 tasks.get("jobs", 0),
             ]
         )
     whole = [f"{result[night]['wall']:.1f}" for night in nights]
-    rows.append(["whole, with starting", *whole, "", "", "", ""])
+    rest = [""] * (4 if limits else 3)
+    rows.append(["whole, with starting", *whole, *rest])
     memory = [f"{result[night]['peak_mib']:,.0f}" for night in nights]
-    rows.append(["most memory, MiB PSS", *memory, "", "", "", ""])
+    rows.append(["most memory, MiB PSS", *memory, *rest])
     tasks = [f"{word} on the {last}" for word in ("core s", "shuffled MB", "Spark jobs")]
-    columns = ["", *(f"{night} night s" for night in nights), "limit s", *tasks]
+    columns = [
+        "",
+        *(f"{night} night s" for night in nights),
+        *(["limit s"] if limits else ()),
+        *tasks,
+    ]
     steps = longest(result[last]["steps"])
     return f"{table(columns, rows)}\n\nLongest steps of the {last} night: {steps}."
 
 
 def scale_curve() -> None:
     """One table of all sizes that were measured, in RESULTS.md."""
-    found = [json.loads(p.read_text()) for p in (FOLDER / "results").glob("nightly_*.json")]
+    found = [json.loads(p.read_text()) for p in (FOLDER / "results").glob("*night*_*.json")]
     found.sort(key=lambda result: result["users"])
     rows = []
     for result in found:
@@ -364,8 +370,8 @@ def main() -> None:
     result |= {"circumstances": facts, "about": about, "goals": [g.as_json() for g in goals]}
     parts = [about, shown(result, nights), goal_table(goals), said(facts)]
     text = "\n\n".join(part for part in parts if part)
-    title = "A night" if o.first_night else "Two nights"
-    save(f"nightly_{o.users}", result, f"{title} of {o.users:,} users", text)
+    title, name = ("A night", "first_night") if o.first_night else ("Two nights", "nightly")
+    save(f"{name}_{o.users}", result, f"{title} of {o.users:,} users", text)
     scale_curve()
     print(text)
 

@@ -14,8 +14,9 @@ from kinsight.errors import EnvironmentProblem, KinsightError
 MORE_MEMORY = (
     "give Python more room beside the JVM (spark.executor.memoryOverhead on YARN and Kubernetes, a "
     "smaller SPARK_WORKER_MEMORY on standalone; about 700 MB a core), run fewer tasks at once "
-    "(spark.executor.cores, or spark.master: local[1]), or lower "
-    "spark.sql.execution.arrow.maxRecordsPerBatch; docs/deployment.md sizes them"
+    "(spark.executor.cores, or spark.master: local[1]), lower "
+    "spark.sql.execution.arrow.maxRecordsPerBatch, or, where audiences are fitted, set "
+    "expand.fit_in: driver; docs/deployment.md sizes them"
 )
 
 

@@ -78,15 +78,19 @@ def test_notebooks_read_what_a_run_published(spark: SparkSession, healthy: Path)
         read.table(healthy, "segments_member", spark=spark)
 
 
+@pytest.mark.parametrize("fit_in", ["driver", pytest.param("executors", marks=pytest.mark.heavy)])
 def test_an_encoder_is_fine_tuned_on_the_seeds_of_an_audience(
-    kinsight: Command, spark: SparkSession, healthy: Path, tmp_path: Path
+    kinsight: Command, spark: SparkSession, healthy: Path, tmp_path: Path, fit_in: str
 ) -> None:
     seeds = healthy.parent / "audiences" / "baby.csv"
     (tmp_path / "tuned.yaml").write_text(
         f"seeds: {{file: '{seeds}'}}\nminimum_seeds: 25\nscorer: finetuned\n"
     )
-    expand = {"folder": str(tmp_path), "folds": 2, "fit_in": "executors"}
-    config = variant(healthy, "tuned.yaml", expand=expand)
+    (tmp_path / "other.yaml").write_text(
+        f"seeds: {{file: '{seeds}'}}\nminimum_seeds: 25\nscorer: bag_logistic\n"
+    )
+    expand = {"folder": str(tmp_path), "folds": 2, "fit_in": fit_in}
+    config = variant(healthy, f"{fit_in}.yaml", expand=expand)
     outcome = kinsight("expand", "-c", config, "--as-of", AS_OF, "-q")
     assert outcome.code == 0, outcome.screen
     row = read.audience(config, "tuned", AS_OF, spark=spark)

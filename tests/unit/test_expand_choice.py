@@ -45,7 +45,7 @@ def planted_scores(signal: float, seed: int) -> FloatArray:
 
 
 def test_a_surely_better_scorer_ranks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five that know nothing drown it in their average."""
+    """Where all together are drowned by five that know nothing."""
     monkeypatch.setattr(choice_module, "fuse", lambda trials, _: Fusion.equal(trials.names))
     noise = {f"noise {seed}": constant(planted_scores(0.0, seed)) for seed in range(5)}
     trials = trials_of({**noise, "strong": constant(planted_scores(2.0, 9))})

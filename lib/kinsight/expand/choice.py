@@ -79,7 +79,7 @@ def choose(trials: Trials, folds: Iterable[int]) -> Fusion:
     who do something next (twelve audiences of three shops): .669 and .764 by the one that is best
     on hidden seeds, .683 and .775 by the best one in hindsight, .683 and .764 by averages of those
     within chance of the best, .685 and .766 where scorers that add nothing on hidden seeds are
-    dropped, .690 and .771 so.
+    dropped, .690 and .771 by the average of all. Since then scorers weigh by their worth.
 
     Args:
         trials: What hidden seeds say.

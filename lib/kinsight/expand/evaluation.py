@@ -218,9 +218,11 @@ class Trials:
             pool=self.weight * len(others) + len(hidden),
         )
 
-    def line(self, name: str) -> Line:
-        """The line of one scorer."""
-        return Line.over(name, self.placements(Fusion.equal([name])), self.seconds[name])
+    def line(self, name: str, folds: Iterable[int] | None = None) -> Line:
+        """The line of one scorer, over all folds or some."""
+        placed = self.placements(Fusion.equal([name]))
+        seen = range(self.folds) if folds is None else folds
+        return Line.over(name, [placed[fold] for fold in seen], self.seconds[name])
 
 
 def evaluate(

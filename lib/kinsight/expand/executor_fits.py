@@ -19,7 +19,7 @@ from kinsight.expand.inputs import Inputs
 from kinsight.expand.parallel import HERE
 from kinsight.expand.roster import Roster
 from kinsight.expand.sample import Drawn
-from kinsight.spark import kept_frames
+from kinsight.spark import is_running, kept_frames
 
 FITTED = "key INT, expansion BINARY, error BINARY"
 
@@ -63,17 +63,18 @@ def _fit_alike(
     shipped = spark.sparkContext.broadcast((by_key, roster.names, reading_of(inputs, audiences)))
 
     def fit(rows: pa.Table) -> pa.Table:
-        audiences, names, reading = shipped.value
+        of_key, names, reading = shipped.value
         key = rows["key"][0].as_py()
+        audience = of_key[key]
         fitted = error = None
         try:
-            sample = Drawn.of(rows, names, reading).sample(audiences[key], config)
-            fitted = pickle.dumps(fit_expansion(audiences[key], sample, config, HERE))
+            sample = Drawn.of(rows, names, reading).sample(audience, config)
+            fitted = pickle.dumps(fit_expansion(audience, sample, config, HERE))
         except KinsightError as known:
             error = pickle.dumps(known)
         except Exception:
             # Raised here, Spark would try the same again and again, and not say whose fit it was.
-            words = f"audience {audiences[key].name}: {traceback.format_exc()}"
+            words = f"audience {audience.name}: {traceback.format_exc()}"
             error = pickle.dumps(RuntimeError(words))
         columns = [
             pa.array([key], pa.int32()),
@@ -96,7 +97,9 @@ def _fit_alike(
             found = {row["key"]: _fetched(row) for row in fitted.toLocalIterator()}
             return [found[key] for key in keys]
     finally:
-        shipped.unpersist()
+        # As after a lost cluster, whose error must not be hidden.
+        if is_running(spark.sparkContext):
+            shipped.unpersist()
 
 
 def _fetched(row: Row) -> Expansion:

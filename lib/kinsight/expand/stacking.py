@@ -20,12 +20,12 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from kinsight.expand.evaluation import Line, Trials
+from kinsight.expand.evaluation import Trials
 from kinsight.expand.measures import FloatArray
 from kinsight.expand.scorers.blend import Fusion
 
 RIDGE = 30.0
-"""Pull to the weights by worth; 100 is a little worse, see ``by_worth``."""
+"""Pull to the weights by worth; see ``by_worth``."""
 LEAST_SHARE = 0.02
 """A scorer of less weight is left out: every user of the shop would be scored by it for nothing."""
 
@@ -33,13 +33,17 @@ LEAST_SHARE = 0.02
 def by_worth(trials: Trials, folds: Iterable[int]) -> FloatArray:
     """The share of each scorer in what all are worth, in the order of the trials; equal for none.
 
+    Power and ridge were chosen by who takes something next in an earlier period (24 audiences of
+    four shops, mean AUC on users kept aside): .764 with a pull to equal weights and a ridge of 100,
+    .766 with 30, .767 by worth and 100, .768 by worth and 30. In the period after it: .753 with the
+    first, .758 with the last; people and redeemers of Complete Journey .766 and .766.
+
     Args:
         trials: What hidden seeds say.
         folds: The folds that may be looked at.
     """
     seen = list(folds)
-    placed = [trials.placements(Fusion.equal([name])) for name in trials.names]
-    aucs = np.array([Line.over("", [of[fold] for fold in seen]).auc for of in placed])
+    aucs = np.array([trials.line(name, seen).auc for name in trials.names])
     worth = np.maximum(aucs - 0.5, 0.0) ** 2
     return worth / worth.sum() if worth.any() else np.full(len(worth), 1.0 / len(worth))
 

@@ -333,19 +333,32 @@ def test_every_fit_has_a_partition_of_its_own(spark: SparkSession) -> None:
         assert len(keys) == placed == number
 
 
+@pytest.mark.parametrize(
+    ("dimension", "error", "words"),
+    [
+        (7, IntegrityError, "vectors of the date have different widths"),
+        ("seven", RuntimeError, "(?s)audience busy: Traceback.*TypeError"),
+    ],
+    ids=["known", "unknown"],
+)
 def test_what_fails_in_an_executor_is_told_in_its_own_words(
-    ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ran: Ran,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    dimension: Any,
+    error: type[Exception],
+    words: str,
 ) -> None:
     def fit(
         roster: Roster, inputs: Inputs, admitted: list[Admitted], config: ExpandConfig
     ) -> list[Expansion]:
-        wrong = dataclasses.replace(inputs, dimension=inputs.dimension + 1)
+        wrong = dataclasses.replace(inputs, dimension=dimension)
         return fit_in_executors(roster, wrong, admitted, config)
 
     monkeypatch.setattr(job, "fit_in_executors", fit)
     (tmp_path / "busy.yaml").write_text(AUDIENCES["busy"])
     workspace = fitting_in_executors(ran, tmp_path)
-    with pytest.raises(IntegrityError, match="vectors of the date have different widths"):
+    with pytest.raises(error, match=words):
         run_expand(workspace, workspace.as_of(FIRST))
 
 
