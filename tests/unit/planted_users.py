@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from kinsight.encoders.encoding import encode_histories
 from kinsight.encoders.histories import COLUMNS, Histories
 from kinsight.encoders.registry import build_encoder
 from kinsight.expand.scorers.bag_basis import fit_basis
+from kinsight.expand.scorers.blend import Fusion
 from kinsight.expand.scorers.users import PARTS, Users
 from kinsight.hashing import hash_fractions
 
@@ -92,3 +94,8 @@ def masks(users: Users, taste: Mask) -> tuple[Mask, Mask, Mask]:
     """Half of those with the taste as seeds, everybody else as background, the other half."""
     seeds = taste & (hash_fractions(users.ids, "seeds") < 0.5)
     return seeds, ~seeds, taste & ~seeds
+
+
+def equally(names: Sequence[str], *, by_rank: bool = False) -> Fusion:
+    """Scorers of equal weight."""
+    return Fusion(dict.fromkeys(names, 1.0 / len(names)), by_rank)

@@ -23,7 +23,7 @@ from kinsight.expand.scorers.base import cross_fit
 from kinsight.expand.scorers.blend import Fusion, blend
 from kinsight.expand.scorers.registry import AUTO, FUSED, SCORERS
 from kinsight.expand.stacking import by_worth, stacked
-from tests.unit.planted_users import masks, planted_readers, planted_users
+from tests.unit.planted_users import equally, masks, planted_readers, planted_users
 
 FOLDS, SEEDS, OTHERS = 5, 100, 1_000
 TWO = ("centroid", "knn")
@@ -46,7 +46,7 @@ def planted_scores(signal: float, seed: int) -> FloatArray:
 
 def test_a_surely_better_scorer_ranks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where all together are drowned by five that know nothing."""
-    monkeypatch.setattr(choice_module, "fuse", lambda trials, _: Fusion.equal(trials.names))
+    monkeypatch.setattr(choice_module, "fuse", lambda trials, _: equally(trials.names))
     noise = {f"noise {seed}": constant(planted_scores(0.0, seed)) for seed in range(5)}
     trials = trials_of({**noise, "strong": constant(planted_scores(2.0, 9))})
     choice = choose_by_hidden_seeds(trials)
@@ -121,7 +121,7 @@ def test_scores_together_on_the_sample_are_what_the_fitted_blend_gives(by_rank: 
     together = blend(fusion, fitted, users, background).score(users)
     scores = {name: fit.score(users) for name, fit in fitted.items()}
     np.testing.assert_allclose(together, fusion.score(scores, background), atol=1e-12)
-    alone = blend(Fusion.equal(["knn"]), fitted, users, background)
+    alone = blend(Fusion.alone("knn"), fitted, users, background)
     assert alone is fitted["knn"]
 
 

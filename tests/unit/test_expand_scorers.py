@@ -40,7 +40,7 @@ from kinsight.expand.scorers.users import (
 )
 from kinsight.expand.scorers.vectors import unit
 from kinsight.hashing import hash_fractions
-from tests.unit.planted_users import Mask, masks, planted_readers, planted_users
+from tests.unit.planted_users import Mask, equally, masks, planted_readers, planted_users
 
 ALL = pytest.mark.parametrize("scorer", SCORERS.values(), ids=SCORERS.keys())
 
@@ -151,7 +151,7 @@ def test_models_of_many_audiences_score_together_as_they_do_alone() -> None:
     seeds, background, _ = masks(users, taste)
     by_name = {n: cross_fit(scorer, users, seeds, background) for n, scorer in SCORERS.items()}
     weighted = Fusion({"logistic": 0.2, "boosted": 0.5, "knn": 0.0, "bag_logistic": 0.3})
-    fusions = [weighted, Fusion.equal(list(SCORERS)), Fusion.equal(list(SCORERS), by_rank=True)]
+    fusions = [weighted, equally(list(SCORERS)), equally(list(SCORERS), by_rank=True)]
     fitted = [
         *by_name.values(),
         cross_fit(SCORERS["logistic"], users, ~seeds & taste, ~taste),
@@ -326,7 +326,7 @@ def test_fitted_models_are_read_without_scikit_learn() -> None:
     users, taste = planted_readers(300)
     seeds, background, _ = masks(users, taste)
     by_name = {n: cross_fit(scorer, users, seeds, background) for n, scorer in SCORERS.items()}
-    fitted = blend(Fusion.equal(list(SCORERS), by_rank=True), by_name, users, background)
+    fitted = blend(equally(list(SCORERS), by_rank=True), by_name, users, background)
     code = (
         "import pickle, sys\n"
         "pickle.load(sys.stdin.buffer)\n"

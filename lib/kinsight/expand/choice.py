@@ -86,14 +86,11 @@ def choose(trials: Trials, folds: Iterable[int]) -> Fusion:
         folds: The folds that may be looked at.
     """
     seen = list(folds)
-
-    def line(fusion: Fusion) -> Line:
-        placed = trials.placements(fusion)
-        return Line.over(AUTO, [placed[fold] for fold in seen])
-
     together = fuse(trials, seen)
-    best = max((Fusion.equal([name]) for name in trials.names), key=lambda one: line(one).auc)
-    return best if line(best).surely_above(line(together), ERRORS_TO_RANK_ALONE) else together
+    placed = trials.placements(together)
+    line = Line.over(AUTO, [placed[fold] for fold in seen])
+    best = max((trials.line(name, seen) for name in trials.names), key=lambda alone: alone.auc)
+    return Fusion.alone(best.name) if best.surely_above(line, ERRORS_TO_RANK_ALONE) else together
 
 
 def fuse(trials: Trials, folds: Iterable[int]) -> Fusion:
@@ -138,7 +135,7 @@ def _honest_line(name: str, trials: Trials, way: Callable[[Trials, Iterable[int]
 def only_choice(trials: Trials, name: str) -> Choice:
     """The scorer that the audience file names."""
     reason = f"{name} is the scorer that the audience file names"
-    return Choice(Fusion.equal([name]), trials.line(name), reason)
+    return Choice(Fusion.alone(name), trials.line(name), reason)
 
 
 def _reason(trials: Trials, fusion: Fusion, line: Line) -> str:

@@ -220,7 +220,7 @@ class Trials:
 
     def line(self, name: str, folds: Iterable[int] | None = None) -> Line:
         """The line of one scorer, over all folds or some."""
-        placed = self.placements(Fusion.equal([name]))
+        placed = self.placements(Fusion.alone(name))
         seen = range(self.folds) if folds is None else folds
         return Line.over(name, [placed[fold] for fold in seen], self.seconds[name])
 

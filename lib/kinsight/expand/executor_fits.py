@@ -72,15 +72,18 @@ def _fit_alike(
             fitted = pickle.dumps(fit_expansion(audience, sample, config, HERE))
         except KinsightError as known:
             error = pickle.dumps(known)
-        except Exception:
-            # Raised here, Spark would try the same again and again, and not say whose fit it was.
+        except (
+            Exception
+        ):  # raised in the driver: Spark would try it again, and not say whose it was
             words = f"audience {audience.name}: {traceback.format_exc()}"
             error = pickle.dumps(RuntimeError(words))
-        columns = [
-            pa.array([key], pa.int32()),
-            *(pa.array([b], pa.binary()) for b in (fitted, error)),
-        ]
-        return pa.table(columns, ["key", "expansion", "error"])
+        return pa.table(
+            {
+                "key": pa.array([key], pa.int32()),
+                "expansion": pa.array([fitted], pa.binary()),
+                "error": pa.array([error], pa.binary()),
+            }
+        )
 
     drawn_for = F.array(
         *(F.when(is_drawn(roster, a, config), F.lit(key)) for key, a in by_key.items())

@@ -42,6 +42,15 @@ def auc(scores: FloatArray, truth: BoolArray) -> float:
     return float(wins(scores[truth], scores[~truth]).mean())
 
 
+def worth(aucs: FloatArray) -> FloatArray:
+    """What ways to rank are worth beside each other: (AUC - 1/2)^2, nothing where it is below 1/2.
+
+    Args:
+        aucs: Array of any shape.
+    """
+    return np.asarray(np.maximum(aucs - 0.5, 0.0) ** 2)
+
+
 def auc_of_counts(found: FloatArray, others: FloatArray) -> float:
     """The AUC where users are given as counts by value, the values ascending.
 

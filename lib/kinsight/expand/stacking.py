@@ -21,7 +21,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from kinsight.expand.evaluation import Trials
-from kinsight.expand.measures import FloatArray
+from kinsight.expand.measures import FloatArray, worth
 from kinsight.expand.scorers.blend import Fusion
 
 RIDGE = 30.0
@@ -44,8 +44,8 @@ def by_worth(trials: Trials, folds: Iterable[int]) -> FloatArray:
     """
     seen = list(folds)
     aucs = np.array([trials.line(name, seen).auc for name in trials.names])
-    worth = np.maximum(aucs - 0.5, 0.0) ** 2
-    return worth / worth.sum() if worth.any() else np.full(len(worth), 1.0 / len(worth))
+    found = worth(aucs)
+    return found / found.sum() if found.any() else np.full(len(found), 1.0 / len(found))
 
 
 def stacked(trials: Trials, folds: Iterable[int]) -> Fusion:
@@ -60,7 +60,7 @@ def stacked(trials: Trials, folds: Iterable[int]) -> Fusion:
     """
     seen, hidden, others = list(folds), [], []
     for fold in seen:
-        alone = [trials.fused(Fusion.equal([name]), fold) for name in trials.names]
+        alone = [trials.fused(Fusion.alone(name), fold) for name in trials.names]
         parts = [trials.of_hidden(scores, fold) for scores in alone]
         hidden.append(np.column_stack([seeds for seeds, _ in parts]))
         others.append(np.column_stack([background for _, background in parts]))

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
-from kinsight.expand.measures import BoolArray, FloatArray, auc
+from kinsight.expand.measures import BoolArray, FloatArray, auc, worth
 from kinsight.expand.scorers.bag_model import BagModel
 from kinsight.expand.scorers.base import inner_folds, location_and_scale
 from kinsight.expand.scorers.users import Users
@@ -50,7 +50,7 @@ class BagLogistic:
         for field, bag in users.bags.items():
             aucs = np.mean([_validation_aucs(bag, seeds, *fold) for fold in folds], axis=0)
             best = int(np.argmax(aucs))
-            weight = max(float(aucs[best]) - 0.5, 0.0) ** 2
+            weight = float(worth(aucs[best]))
             settings[field] = FieldSettings(PENALTIES[best], weight)
         if not any(s.weight for s in settings.values()):
             settings = {f: dataclasses.replace(s, weight=1.0) for f, s in settings.items()}

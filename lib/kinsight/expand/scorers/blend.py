@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -68,9 +68,9 @@ class Fusion:
     by_rank: bool = False
 
     @classmethod
-    def equal(cls, names: Sequence[str], *, by_rank: bool = False) -> Fusion:
-        """Scorers of equal weight."""
-        return cls(dict.fromkeys(names, 1.0 / len(names)), by_rank)
+    def alone(cls, name: str) -> Fusion:
+        """One scorer by itself."""
+        return cls({name: 1.0})
 
     @property
     def names(self) -> tuple[str, ...]:
