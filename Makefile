@@ -79,14 +79,13 @@ bench: setup $(VENV)/.bench ## Speed beside peers and limits, in benchmarks/RESU
 	@$(BIN)/python -m benchmarks.expand_many --users 60000 --repeats 2
 	@$(BIN)/python -m benchmarks.embed --users 60000 --repeats 2 --peer-users 5000
 	@$(BIN)/python -m benchmarks.train --repeats 3
-	@$(BIN)/python -m benchmarks.nightly --users 10000
 	@$(BIN)/python -m benchmarks.demo
 
 # QUALITY=long takes all encoders, objectives and data sets, and hours.
 QUALITY ?= short
 
 quality: setup ## How good the models are, in benchmarks/quality/RESULTS.md (half an hour and more).
-	@for table in segments lookalike next_item thin stability; do \
+	@for table in segments lookalike encoders next_item thin stability; do \
 	  $(BIN)/python -m benchmarks.quality.$$table $(if $(filter long,$(QUALITY)),--long) || exit 1; \
 	done
 

@@ -24,7 +24,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from benchmarks.runner import Contender, compare, report
@@ -133,21 +133,6 @@ def lifestream(spark: SparkSession, files: Files, out: Path) -> None:
         "rows", F.slice("rows", F.greatest(F.size("rows") - LATEST + 1, F.lit(1)), LATEST)
     )
     cut.select("user_id", *(F.col(f"rows.{name}").alias(name) for name in ARRAYS)).write.parquet(
-        str(out)
-    )
-
-
-def window_rows(spark: SparkSession, files: Files, out: Path) -> None:
-    """What a careful Spark user writes: the latest rows by a window, then collect_list."""
-    latest = Window.partitionBy("user_id").orderBy(F.desc("event_time"), F.desc("event_id"))
-    events = _encoded(spark, files).withColumn("age", F.row_number().over(latest))
-    row = F.struct((-F.col("age")).alias("place"), *ARRAYS)
-    grouped = (
-        events.where(F.col("age") <= LATEST)
-        .groupBy("user_id")
-        .agg(F.sort_array(F.collect_list(row)).alias("rows"))
-    )
-    grouped.select("user_id", *(F.col(f"rows.{n}").alias(n) for n in ARRAYS)).write.parquet(
         str(out)
     )
 
@@ -369,7 +354,6 @@ def _contenders(spark: SparkSession, files: Files, out: Path) -> list[Contender]
         contender("DuckDB, list of structs", "peer", lambda: duckdb_structs(files, out)),
         contender("Polars", "peer", lambda: polars_lists(files, out)),
         contender("lifestream's recipe", "peer", lambda: lifestream(spark, files, out)),
-        contender("Spark window", "peer", lambda: window_rows(spark, files, out)),
     ]
 
 

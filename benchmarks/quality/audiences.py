@@ -19,7 +19,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from benchmarks.quality.history import Past, before
-from benchmarks.quality.shops import Shop, beauty, complete_journey
+from benchmarks.quality.shops import (
+    BEAUTY,
+    BEAUTY_SEQUENCES,
+    Shop,
+    beauty,
+    complete_journey,
+)
 from kinsight.config import SequenceConfig
 from kinsight.demo import CAMPAIGN, data_folder
 
@@ -38,6 +44,7 @@ class Audience:
     Attributes:
         name: As tables show it.
         family: What is averaged together.
+        data: Name of the data set.
         past: Users before the instant, without the target where it is removed.
         whole: The same with all events: what encoders are trained on.
         pool: Ids of the users to be ranked and learned from.
@@ -48,6 +55,7 @@ class Audience:
 
     name: str
     family: str
+    data: str
     past: Past
     whole: Past
     pool: Ids
@@ -78,7 +86,13 @@ def demographic() -> list[Audience]:
     pool = np.sort(people["id"].to_numpy(dtype=object))
     return [
         Audience(
-            name, "demographics", past, past, pool, people.loc[is_one, "id"].to_numpy(dtype=object)
+            name,
+            "demographics",
+            shop.name,
+            past,
+            past,
+            pool,
+            people.loc[is_one, "id"].to_numpy(dtype=object),
         )
         for name, is_one in truth.items()
     ]
@@ -89,7 +103,8 @@ def redeemers() -> list[Audience]:
     folder = data_folder()
     campaigns = pd.read_parquet(folder / "campaign_descriptions.parquet").set_index("campaign_id")
     start = pd.Timestamp(campaigns.loc[CAMPAIGN, "start_date"]).tz_localize("UTC")
-    past = past_of(complete_journey(), start)
+    shop = complete_journey()
+    past = past_of(shop, start)
     told = pd.read_parquet(folder / "campaigns.parquet")
     sent = told.loc[told["campaign_id"] == CAMPAIGN, "household_id"].astype(str)
     used = pd.read_parquet(folder / "coupon_redemptions.parquet")
@@ -99,6 +114,7 @@ def redeemers() -> list[Audience]:
         Audience(
             f"redeems in campaign {CAMPAIGN}",
             "redeemers",
+            shop.name,
             past,
             past,
             pool,
@@ -140,6 +156,7 @@ def behavioural(
             Audience(
                 f"{shop.name}: {target}",
                 f"{shop.name}, {'removed' if removed else 'visible'}",
+                shop.name,
                 seen,
                 past,
                 seen.ids,
@@ -159,8 +176,8 @@ def attributes(number: int) -> list[Audience]:
     """
     events, of_item = beauty()
     last = events["place"] == events.groupby("user_id")["place"].transform("max")
-    settings = SequenceConfig(minimum_token_users=1, lookback_days=36_500)
-    past = before(events[~last], events["event_time"].max() + pd.Timedelta(days=1), settings)
+    after_all = events["event_time"].max() + pd.Timedelta(days=1)
+    past = before(events[~last], after_all, BEAUTY_SEQUENCES)
     taken = events.loc[last, ["user_id", "item_id"]]
     members: dict[int, list[str]] = {}
     for user, item in taken.itertuples(index=False):
@@ -176,8 +193,9 @@ def attributes(number: int) -> list[Audience]:
         own = np.array(sorted(members[attribute]), dtype=object)
         found.append(
             Audience(
-                f"attribute {attribute}",
-                "amazon_beauty",
+                f"attribute {attribute} ({len(own):,})",
+                BEAUTY,
+                BEAUTY,
                 past,
                 past,
                 past.ids,

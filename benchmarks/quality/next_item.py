@@ -29,21 +29,12 @@ from benchmarks.quality import tables
 from benchmarks.quality.audiences import past_of
 from benchmarks.quality.history import Past, before
 from benchmarks.quality.recipes import Made, Recipe, batch_of, make, recipes, try_to_make
-from benchmarks.quality.shops import BEAUTY, SHOPS, at_hand, beauty
-from kinsight.config import SequenceConfig
+from benchmarks.quality.shops import BEAUTY, BEAUTY_SEQUENCES, SHOPS, at_hand, beauty
 from kinsight.encoders.event_input import UNKNOWN
 from kinsight.encoders.histories import Histories, cut_by_tokens
 from kinsight.objectives.ranking import SCORES_AT_MOST, split_latest
 
 AT = (10, 20)
-BEAUTY_LENGTH = 50
-BEAUTY_TRAINING = {"batch_tokens": 2_048, "learning_rate": 1e-3, "holdout_share": 0.02}
-BEAUTY_OPTIONS = {
-    "transformer": {
-        "fields": ["item", "position"], "positions": 64, "pooling": "last", "dropout": 0.3,
-    }
-}  # fmt: skip
-"""As the published models read this data: items in order, the latest state predicts."""
 PUBLISHED = (
     ("popularity, published", ".0152", ".0068"),
     ("GRU4Rec, published", ".0283", ".0137"),
@@ -111,11 +102,8 @@ def exam(name: str) -> Exam:
     """The data set of a name, split."""
     if name == BEAUTY:
         events, _ = beauty()
-        settings = SequenceConfig(
-            max_length=BEAUTY_LENGTH + 2, minimum_token_users=1, lookback_days=36_500
-        )
         after_all = events["event_time"].max() + np.timedelta64(1, "D")
-        return split(name, before(events, after_all, settings), allows_repeats=False)
+        return split(name, before(events, after_all, BEAUTY_SEQUENCES), allows_repeats=False)
     shop = SHOPS[name]()
     return split(name, past_of(shop, shop.end), allows_repeats=True)
 
@@ -217,12 +205,7 @@ def _measures(scores: Tensor, truth: npt.NDArray[np.int64], what: str) -> dict[s
 def train(of: Exam, recipe: Recipe, seed: int, training: Mapping[str, object]) -> Made:
     """A recipe on the training part."""
     vocabulary = dataclasses.replace(of.past.vocabulary(), item_frequency=of.frequency)
-    more = dict(training)
-    if of.name == BEAUTY:
-        more = {**BEAUTY_TRAINING, **more}
-        if recipe.encoder in BEAUTY_OPTIONS:
-            more["encoder"] = {"name": recipe.encoder, **BEAUTY_OPTIONS[recipe.encoder]}
-    return make(recipe, of.ids, of.train, vocabulary, seed, more)
+    return make(recipe, of.ids, of.train, vocabulary, seed, training, of.name)
 
 
 def all_scores(

@@ -3,7 +3,8 @@
 A recipe is one encoder with its objectives. All that is registered takes part: every encoder that
 learns with ``next_item``, and the default encoder with every other objective; so a new encoder or
 objective stands in the long tables without a line here. ``OPTIONS`` is the one table of settings
-that differ from the product's defaults, ``SHORT`` says which recipes the short form has.
+that differ from the product's defaults, ``OF_DATA`` has those of one data set, and ``SHORT`` says
+which recipes the short form has.
 
 Nothing is chosen on what is measured: early stopping looks at ``train.holdout_share`` of the users,
 by the hash of their id, and at their histories before the cut.
@@ -23,6 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from benchmarks.quality.history import Past
+from benchmarks.quality.shops import BEAUTY
 from benchmarks.shapes import write_parts
 from kinsight.config import TrainConfig
 from kinsight.encoders.artifact import Artifact
@@ -56,6 +58,24 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 TRAINING: Mapping[str, Any] = {"learning_rate": 0.005, "minimum_users": 20}
 """Settings of training that differ from the defaults: data of hundreds to thousands of users."""
 
+OF_DATA: Mapping[str, Mapping[str, Any]] = {
+    # As the published models read it: items in order, the latest state predicts.
+    BEAUTY: {
+        "batch_tokens": 2_048,
+        "learning_rate": 1e-3,
+        "holdout_share": 0.02,
+        "encoder": {
+            "transformer": {
+                "fields": ["item", "position"],
+                "positions": 64,
+                "pooling": "last",
+                "dropout": 0.3,
+            },
+        },
+    },
+}
+"""Settings of training of one data set, and of encoders on it by name: these instead of OPTIONS."""
+
 SHORT = (*FLOORS, f"{TRAINED_ENCODER} + {DEFAULT_OBJECTIVE}")
 """Recipes of the short form."""
 
@@ -82,15 +102,24 @@ class Recipe:
         """Whether a trained encoder must beat it."""
         return self.encoder in FLOORS
 
-    def config(self, seed: int, training: Mapping[str, Any]) -> TrainConfig:
-        """The configuration of stage `train`."""
+    def config(self, seed: int, training: Mapping[str, Any], data: str = "") -> TrainConfig:
+        """The configuration of stage `train`.
+
+        Args:
+            seed: Of the first weights and all draws.
+            training: Settings that differ from TRAINING.
+            data: Name of the data set.
+        """
+        own = dict(OF_DATA.get(data, {}))
+        options = OPTIONS | own.pop("encoder", {})
         return TrainConfig.model_validate(
             {
-                "encoder": {"name": self.encoder, **OPTIONS.get(self.encoder, {})},
-                "objective": [{"name": o, **OPTIONS.get(o, {})} for o in self.objectives],
+                "encoder": {"name": self.encoder, **options.get(self.encoder, {})},
+                "objective": [{"name": o, **options.get(o, {})} for o in self.objectives],
                 "seed": seed,
                 "threads": 1,
                 **TRAINING,
+                **own,
                 **training,
             }
         )
@@ -158,6 +187,7 @@ def make(
     vocabulary: Vocabulary,
     seed: int,
     training: Mapping[str, Any],
+    data: str = "",
 ) -> Made:
     """Train or fit an encoder with the product's own loader, loop and objectives.
 
@@ -168,11 +198,12 @@ def make(
         vocabulary: What they are written in.
         seed: Of the first weights and all draws.
         training: Settings of stage `train` that differ from TRAINING.
+        data: Name of the data set.
 
     Raises:
         RefusedError: If there is nothing to learn for an objective.
     """
-    config = recipe.config(seed, training)
+    config = recipe.config(seed, training, data)
     if recipe.objectives:
         check_choices(config)
     objectives: dict[str, Any] = {}
@@ -206,9 +237,11 @@ def try_to_make(make_one: Callable[[], Made], recipe: Recipe, refused: list[str]
         return None
 
 
-def make_before(past: Past, recipe: Recipe, seed: int, training: Mapping[str, Any]) -> Made:
+def make_before(
+    past: Past, recipe: Recipe, seed: int, training: Mapping[str, Any], data: str = ""
+) -> Made:
     """Train or fit an encoder on all that happened before an instant."""
-    return make(recipe, past.ids, past.histories, past.vocabulary(), seed, training)
+    return make(recipe, past.ids, past.histories, past.vocabulary(), seed, training, data)
 
 
 def _table(ids: npt.NDArray[np.object_], histories: Histories) -> pa.Table:

@@ -22,6 +22,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.quality.history import EVENT_COLUMNS
+from kinsight.config import SequenceConfig
 from kinsight.demo import data_folder
 from kinsight.errors import EnvironmentProblem
 
@@ -167,6 +168,8 @@ SHOPS = {
 
 BEAUTY = "amazon_beauty"
 """It has no dates, so it is no shop: see ``next_item`` and ``audiences.attributes``."""
+BEAUTY_SEQUENCES = SequenceConfig(max_length=52, minimum_token_users=1, lookback_days=36_500)
+"""Fifty items to predict from, as the published models; the two that are foretold beside them."""
 
 
 @functools.lru_cache(maxsize=1)

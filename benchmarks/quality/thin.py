@@ -43,7 +43,7 @@ def lookalike_by_length(
     found: ByBucket = {}
     refused: list[str] = []
     for audience in audiences:
-        trained, told = train_all(tuple(wanted), audience.whole, seed, epochs)
+        trained, told = train_all(tuple(wanted), audience.whole, seed, epochs, audience.data)
         refused += told
         crowd = crowd_of(audience, trained)
         members = np.isin(crowd.users.ids, audience.members)

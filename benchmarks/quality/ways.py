@@ -103,6 +103,9 @@ class Way:
     rank: Rank
 
 
+BAGS = SCORERS["bag_logistic"]
+BESIDE_BAGS = f"beside {BAGS.name}"
+"""Says of a row that its ranks and those of the bags are averaged."""
 SO_FAR = "share of it so far"
 """Name of the ready score that is a floor: the share of the user's events with the target."""
 
@@ -141,10 +144,20 @@ def ways(
     for name in scores:
         if name != SO_FAR:
             found.append(Way(name, "encoder", _ready(name)))
-            found.append(Way(f"{name}, beside bag_logistic", "fusion", _with_bags(name)))
+            found.append(Way(f"{name}, {BESIDE_BAGS}", "fusion", _beside_bags(_ready(name))))
     if with_auto:
         found.append(Way(FUSED, "fusion", _together(fuse_by_hidden_seeds)))
         found.append(Way(AUTO, AUTO, _together(choose_by_hidden_seeds)))
+    return found
+
+
+def vector_ways(vectors: Sequence[str]) -> list[Way]:
+    """What vectors are worth: the bags, a logistic a recipe, and each of these beside the bags."""
+    found = [Way(BAGS.name, "scorer", _scorers(BAGS.name))]
+    for name in vectors:
+        own = _on_vectors(name, HEAD)
+        found.append(Way(name, "encoder", own))
+        found.append(Way(f"{name}, {BESIDE_BAGS}", "fusion", _beside_bags(own)))
     return found
 
 
@@ -216,10 +229,10 @@ def _scorers(name: str) -> Rank:
     return rank
 
 
-def _with_bags(name: str) -> Rank:
+def _beside_bags(own: Rank) -> Rank:
     def rank(crowd: Crowd, seeds: BoolArray, background: BoolArray, asked: BoolArray) -> FloatArray:
-        bags = _one(crowd.users, SCORERS["bag_logistic"], seeds, background, asked)
-        return _ranks(bags) + _ranks(crowd.scores[name])
+        bags = _one(crowd.users, BAGS, seeds, background, asked)
+        return _ranks(bags) + _ranks(own(crowd, seeds, background, asked))
 
     return rank
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from benchmarks.quality import (
+    encoders,
     information,
     lookalike,
     next_item,
@@ -86,7 +88,7 @@ def audiences(shop: Shop) -> list[Audience]:
     """Who belongs to taste 0, a target visible, and the same target removed."""
     past = past_of(shop, CUT)
     own = past.ids[np.array([int(name[1:]) % TASTES == 0 for name in past.ids])]
-    taste = Audience("taste 0", "tastes", past, past, past.ids, own)
+    taste = Audience("taste 0", "tastes", "planted", past, past, past.ids, own)
     found = [behavioural(shop, CUT, shop.end, 1, removed)[0] for removed in (False, True)]
     return [taste, *found]
 
@@ -162,10 +164,22 @@ def test_lookalikes_find_the_planted_taste(audiences: list[Audience]):
 
 
 def test_cross_validation_finds_the_planted_taste(audiences: list[Audience]):
-    score = lookalike.cross_validated
-    cells = lookalike.measure(audiences[:1], WANTED[:2], 1, 7, 1, score, with_auto=False)
+    rows = functools.partial(lookalike.all_ways, with_auto=False)
+    cells = lookalike.measure(audiences[:1], WANTED[:2], 1, 7, 1, lookalike.cross_validated, rows)
     assert cells.auc["bag_logistic"]["tastes: taste 0"][0] > 0.9
     assert "auto" not in cells.auc
+
+
+def test_vectors_are_measured_beside_floors_and_bags(audiences: list[Audience]):
+    cells = lookalike.measure(audiences, WANTED, 2, 7, 1, rows=encoders.vector_rows)
+    assert set(cells.training) == {recipe.name for recipe in WANTED}
+    [bags, *rows] = encoders.rows_of(cells, ["tastes: taste 0"])
+    assert bags[0] == "bag_logistic"
+    assert [row[0] for row in rows] == [recipe.name for recipe in WANTED]
+    assert {len(row) for row in (bags, *rows)} == {6}
+    content = next(row for row in rows if row[0] == "content_mean")
+    assert content[2].lstrip("*").startswith("+")
+    assert content[3] == ""
 
 
 def test_next_items_are_of_the_planted_taste(shop: Shop):
@@ -265,7 +279,7 @@ HEAVY = [pytest.param(table, marks=pytest.mark.heavy) for table in (lookalike, t
 """They fit every scorer, `auto` for every bucket of lengths too: minutes."""
 
 
-@pytest.mark.parametrize("table", [next_item, segments, stability, *HEAVY])
+@pytest.mark.parametrize("table", [encoders, next_item, segments, stability, *HEAVY])
 def test_every_command_makes_its_table(
     table: ModuleType, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
