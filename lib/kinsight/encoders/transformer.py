@@ -5,8 +5,12 @@ use; Xiong et al., "On Layer Normalization in the Transformer Architecture", 202
 UNICON (arXiv 2309.13068) encodes histories this way; its sizes are not published.
 
 Input: one token an event (``event_input``). Each block: h = h + attention(norm(h)), then
-h = h + W2 gelu(W1 norm(h)); a last norm follows. Left out: relative positions, and dropout of
-attention weights, for which torch has no fused kernel on CPUs (a third of a step's time).
+h = h + W2 gelu(W1 norm(h)); a last norm follows. With ``distances``, each head of each block adds a
+learned number to the score of two events by how many distinct times lie between them (Shaw et al.,
+"Self-Attention with Relative Position Representations", 2018, in the scalar form of T5, Raffel et
+al., 2020): where all positions are trained at once, the field `position` counts from a history's
+beginning, and only so can attention tell the latest event from the tenth latest. Left out: dropout
+of attention weights, for which torch has no fused kernel on CPUs (a third of a step's time).
 """
 
 from __future__ import annotations
@@ -31,15 +35,30 @@ class TransformerOptions(HeadOptions):
 
     layers: int = Limit(2, ge=1, le=48)
     causal: bool = Limit(True, description="False: an event also attends to later ones.")
+    distances: int = Limit(
+        0,
+        ge=0,
+        le=5_000,
+        description="How many times back attention tells apart; older events share the last. 0: "
+        "attention knows no distance.",
+    )
     pooling: Pooling = "mean"
 
 
 class Block(nn.Module):
-    """One pre-norm transformer block."""
+    """One pre-norm transformer block.
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    Args:
+        width: Of events, D.
+        heads: Of attention, H.
+        dropout: Of both sublayers' outputs.
+        distances: Rows of the table of what distances add to attention; 0 for none.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float, distances: int = 0) -> None:
         super().__init__()
         self.heads = heads
+        self.by_distance = nn.Parameter(torch.zeros(distances, heads)) if distances else None
         self.attention_norm = nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.attention_out = nn.Linear(width, width)
@@ -49,12 +68,14 @@ class Block(nn.Module):
         )
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, events: Tensor, visible: Tensor) -> Tensor:
+    def forward(self, events: Tensor, visible: Tensor, distance: Tensor | None = None) -> Tensor:
         """One step.
 
         Args:
             events: [B, L, D].
             visible: True where the event of the row may read the event of the column, [B, L, L].
+            distance: Row of the table of distances for each two events, [B, L, L]; where the block
+                has one.
 
         Returns:
             [B, L, D].
@@ -62,7 +83,11 @@ class Block(nn.Module):
         users, places, width = events.shape
         projected = self.query_key_value(self.attention_norm(events))
         query, key, value = projected.view(users, places, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        read = F.scaled_dot_product_attention(query, key, value, visible[:, None])
+        mask = visible[:, None]
+        if self.by_distance is not None and distance is not None:
+            added = F.embedding(distance, self.by_distance).permute(0, 3, 1, 2)
+            mask = added.masked_fill(~mask, -torch.inf)
+        read = F.scaled_dot_product_attention(query, key, value, mask)
         read = read.transpose(1, 2).reshape(users, places, width)
         events = events + self.drop(self.attention_out(read))
         fed: Tensor = self.drop(self.feed(self.feed_norm(events)))
@@ -86,8 +111,11 @@ class Transformer(EventEncoder):
         self.input = EventInput(sizes, options.fields, width, options.positions)
         self.input_norm = nn.LayerNorm(width)
         self.drop = nn.Dropout(options.dropout)
+        self.distances = options.distances
+        # Of a later event too, where one is read, and last the distance to and from the reader.
+        table = 2 * options.distances if options.distances else 0
         self.blocks = nn.ModuleList(
-            Block(width, options.heads, options.dropout) for _ in range(options.layers)
+            Block(width, options.heads, options.dropout, table) for _ in range(options.layers)
         )
         self.output_norm = nn.LayerNorm(width)
         self.pool = Pool(options.pooling, width)
@@ -99,12 +127,15 @@ class Transformer(EventEncoder):
         """Encode histories, once a user."""
         events = self.drop(self.input_norm(self.input(batch)))
         visible = visible_events(batch, self.causal)
+        distance = times_between(batch, self.distances) if self.distances else None
         if self.reader is not None:
             events = torch.cat([events, self.reader.expand(len(events), 1, -1)], dim=1)
             visible = F.pad(visible, (0, 1, 0, 1))
             visible[:, -1] = F.pad(batch.present, (0, 1), value=True)
+            if distance is not None:
+                distance = F.pad(distance, (0, 1, 0, 1), value=2 * self.distances - 1)
         for block in self.blocks:
-            events = block(events, visible)
+            events = block(events, visible, distance)
         events = self.output_norm(events)
         if self.reader is not None:
             return EncoderState(batch, events[:, :-1], summary=events[:, -1])
@@ -115,6 +146,22 @@ class RandomTransformer(Transformer):
     """The transformer as its seed made it: a floor that any trained encoder must beat."""
 
     learns: ClassVar[bool] = False
+
+
+def times_between(batch: Batch, most: int) -> Tensor:
+    """How many distinct times back each event lies from another.
+
+    Args:
+        batch: B histories of L events.
+        most: Distances told apart, at least 1; longer ones share the last.
+
+    Returns:
+        [B, L, L], int64: of the row's event back to the column's 0 to ``most`` - 1; ``most`` and
+        more, up to 2 ``most`` - 2, where the column's is later.
+    """
+    back = batch.group[..., None] - batch.group[:, None, :]
+    later = (-back).clamp(max=most - 1) + most - 1
+    return torch.where(back >= 0, back.clamp(max=most - 1), later)
 
 
 def visible_events(batch: Batch, causal: bool) -> Tensor:
