@@ -14,6 +14,7 @@ from kinsight.encoders.batch import Batch
 from kinsight.encoders.registry import build_encoder
 from kinsight.errors import ConfigError, RefusedError
 from kinsight.objectives.base import Objective
+from kinsight.objectives.item_softmax import ItemSoftmax, ItemSoftmaxOptions
 from kinsight.objectives.next_events import next_places, split_at_random_time
 from kinsight.objectives.ranking import next_item_measures, split_latest
 from kinsight.objectives.registry import build_objectives
@@ -139,6 +140,29 @@ def test_the_sampled_loss_estimates_the_full_one() -> None:
         )
     assert full.targets == sampled.targets
     assert float(sampled.mean) == pytest.approx(float(full.mean), abs=0.1)
+
+
+def test_ranks_are_those_of_the_catalogue_and_only_told_in_evaluation() -> None:
+    frequency = torch.tensor([0.0, 0.0, 5.0, 3.0, 1.0, 1.0])
+    softmax = ItemSoftmax(frequency, ItemSoftmaxOptions())
+    items = torch.zeros(6, 2)
+    # Popularity alone ranks: item 2, 3, then 4 and 5 as one, of which each counts as before itself.
+    found = softmax.eval()(items, torch.zeros(3, 2), torch.tensor([2, 3, 5]), torch.Generator())
+    assert found.reciprocal_ranks == pytest.approx(1 + 1 / 2 + 1 / 4)
+    assert softmax.train()(items, items[:1], torch.tensor([2]), torch.Generator()).targets == 1
+    assert softmax(items, items[:1], torch.tensor([2]), torch.Generator()).reciprocal_ranks is None
+
+
+def test_sampled_ranks_estimate_those_of_the_catalogue() -> None:
+    encoder = build_encoder("transformer", SMALL, SIZES, seed=1).eval()
+    batch = Batch.of(random_histories([20] * 30, seed=4))
+    with torch.inference_mode():
+        full = next_item(encoder).eval()(encoder, batch, torch.Generator())
+        sampled = next_item(encoder, full_softmax_items=0, negatives=4_000).eval()(
+            encoder, batch, torch.Generator().manual_seed(1)
+        )
+    assert full.reciprocal_ranks is not None
+    assert sampled.reciprocal_ranks == pytest.approx(full.reciprocal_ranks, rel=0.05)
 
 
 def test_a_catalogue_of_one_item_is_refused_with_a_way_out() -> None:

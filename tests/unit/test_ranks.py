@@ -27,7 +27,7 @@ from kinsight.progress import Progress
 from kinsight.train import relay
 from kinsight.train.checkpoint import Checkpoints, Learner
 from kinsight.train.loader import SequenceLoader
-from kinsight.train.loop import fit, held_out_loss, new_learner, repeatable
+from kinsight.train.loop import fit, new_learner, on_held_out, repeatable
 from kinsight.train.process import Work, train_share
 from kinsight.train.ranks import ALONE, Ranks, joined_ranks
 from tests.histories import SIZES, random_histories, training_set
@@ -319,7 +319,7 @@ def test_alone_nothing_changes() -> None:
     encoder = build_encoder("gru", config.encoder.options, SIZES, 7)
     objectives = build_objectives(config.objective, encoder, training_set())
     held_out = random_histories([5, 6, 7])
-    assert held_out_loss(encoder, objectives, held_out, config) == held_out_loss(
+    assert on_held_out(encoder, objectives, held_out, config) == on_held_out(
         encoder, objectives, held_out, config, Ranks()
     )
 

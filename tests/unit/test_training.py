@@ -21,10 +21,10 @@ from kinsight.encoders.registry import ENCODERS, build_encoder
 from kinsight.errors import ConfigError
 from kinsight.objectives.registry import OBJECTIVES, check_choices
 from kinsight.progress import Progress
-from kinsight.train.checkpoint import Checkpoints
+from kinsight.train.checkpoint import Checkpoints, HeldOut
 from kinsight.train.loader import SequenceLoader
 from kinsight.train.training import Trained, Vocabulary, learn_here, train_encoder
-from tests.histories import SIZES, random_histories, training_set
+from tests.histories import SIZES, from_items, random_histories, training_set
 from tests.sequence_files import to_table, write_files
 
 USERS = 60
@@ -93,10 +93,41 @@ def test_every_encoder_goes_with_every_objective_or_is_refused(
     assert {"hit_rate_10", "view_recall_1"} <= trained.measures.keys()
     assert trained.measures["epochs"] >= 1
     learned = digest(trained.encoder) != digest(fresh)
-    # The first weights are kept where no epoch did better on the few held-out users.
-    assert learned == (trained.measures["best_epoch"] > 0)
+    # The first weights are kept where no epoch did better on the few held-out users; those of a
+    # fitted encoder are not the fresh ones.
+    fitted = isinstance(trained.encoder, FittedEncoder)
+    assert learned == (fitted or trained.measures["best_epoch"] > 0)
     for name, weight in trained.encoder.named_parameters():
         assert torch.isfinite(weight).all(), name
+
+
+def test_the_best_epoch_is_best_at_what_it_is_asked_for() -> None:
+    first, ranks_better, better_loss = HeldOut(2.0, 0.1), HeldOut(2.5, 0.2), HeldOut(1.5, 0.05)
+    assert ranks_better.is_better(first, "ranking")
+    assert not ranks_better.is_better(first, "loss")
+    assert better_loss.is_better(first, "loss")
+    assert not better_loss.is_better(first, "ranking")
+    assert HeldOut(1.5).is_better(HeldOut(2.0), "ranking")
+    assert not HeldOut(float("nan"), 1.0).is_better(first, "ranking")
+
+
+@pytest.mark.parametrize("stop_by", ["ranking", "loss"])
+def test_training_keeps_the_epoch_that_ranks_best_or_has_the_least_loss(
+    stop_by: str, tmp_path: Path
+) -> None:
+    in_turn = [[(2 + (user + day) % 20, day) for day in range(8)] for user in range(USERS)]
+    files = write_files(tmp_path, [to_table(from_items(in_turn))], rows_a_group=25)
+
+    def first(epochs: int) -> Trained:
+        config = settings("gru", epochs=epochs, patience=9, stop_by=stop_by, learning_rate=0.02)
+        return run(config, files)
+
+    found = [first(epochs).measures for epochs in (0, 1, 2, 4, 8)]
+    measure = "held_out_reciprocal_rank" if stop_by == "ranking" else "held_out_loss"
+    sign = 1 if stop_by == "ranking" else -1
+    values = [sign * of[measure] for of in found]
+    assert values == sorted(values)
+    assert values[-1] > values[0]
 
 
 def test_measures_that_two_objectives_share_stand_side_by_side(files: list[str]) -> None:

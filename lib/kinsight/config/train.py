@@ -42,7 +42,14 @@ class TrainConfig(Settings):
         "`next_item` by default. Encoders that are not trained have none.",
     )
     epochs: int = Field(20, ge=0, description="At most; early stopping ends sooner.")
-    patience: int = Field(3, ge=1, description="Epochs without a better held-out loss.")
+    stop_by: Literal["ranking", "loss"] = Field(
+        "ranking",
+        description="What the best epoch is best at, on held-out users. `ranking`: the mean "
+        "reciprocal rank of items to come, of the first objective that predicts items; the loss "
+        "turns earlier, when what is ranked well is overrated. `loss`: the weighted loss, as for "
+        "objectives that predict no items.",
+    )
+    patience: int = Field(3, ge=1, description="Epochs without a better one before training ends.")
     batch_tokens: int = Field(8_192, ge=64, description="Events a batch, padding included.")
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)

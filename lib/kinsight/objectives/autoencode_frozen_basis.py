@@ -118,7 +118,8 @@ class AutoencodeFrozenBasis(FittedObjective):
         vectors, target = vectors[chosen], target[chosen]
         if not len(target):
             return Loss(vectors.sum(), 0)
-        return Loss(self.softmax(self.basis, vectors, target, draws), len(target))
+        loss: Loss = self.softmax(self.basis, vectors, target, draws)
+        return loss
 
     def measures(self, encoder: Encoder, held_out: Histories, tokens: int) -> dict[str, float]:
         """Hits among ten for the latest time; see ``ranking``."""

@@ -52,10 +52,13 @@ class Loss:
     Attributes:
         total: Sum over the targets, scalar.
         targets: How many there were; may be 0, with a total of 0.
+        reciprocal_ranks: Sum over the targets of one over the target's rank in the catalogue,
+            where an objective in evaluation mode predicts items.
     """
 
     total: Tensor
     targets: int
+    reciprocal_ranks: float | None = None
 
     @property
     def mean(self) -> Tensor:

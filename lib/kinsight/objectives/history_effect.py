@@ -20,6 +20,7 @@ weights by token, for an item is one.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import ClassVar
 
 import torch
@@ -69,9 +70,9 @@ class HistoryEffect(NextItem):
         if not len(target):
             return Loss(vectors.sum(), 0)
         items = encoder.item_vectors()
-        whole = self.softmax(items, vectors, target, draws)
+        whole: Loss = self.softmax(items, vectors, target, draws)
         effect = self.softmax.cross_entropy(items, vectors, self.log_popularity, target, draws)
-        return Loss(whole + self.effect_weight * effect, len(target))
+        return dataclasses.replace(whole, total=whole.total + self.effect_weight * effect.total)
 
     def measures(self, encoder: Encoder, held_out: Histories, tokens: int) -> dict[str, float]:
         """Those of `next_item`, and how much of popularity the vectors carry.

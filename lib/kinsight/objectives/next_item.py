@@ -62,7 +62,8 @@ class NextItem(Objective):
         vectors, target = self.project(vectors[chosen]), target[chosen]
         if not len(target):
             return Loss(vectors.sum(), 0)
-        return Loss(self.softmax(encoder.item_vectors(), vectors, target, draws), len(target))
+        loss: Loss = self.softmax(encoder.item_vectors(), vectors, target, draws)
+        return loss
 
     def scores(self, encoder: Encoder, batch: Batch) -> Tensor:
         """How likely each item comes next, [B, items], as logits."""

@@ -13,6 +13,7 @@ MBGen: item codes instead of items, the interleaved tokens, experts by position,
 
 from __future__ import annotations
 
+import dataclasses
 from typing import ClassVar
 
 import torch
@@ -104,8 +105,8 @@ class TypeThenItem(Objective):
         type_scores = self.type_scores(vectors)[:, UNKNOWN + 1 :]
         type_loss = F.cross_entropy(type_scores, kind - UNKNOWN - 1, reduction="sum")
         given = self._given(vectors, kind)
-        item_loss = self.softmax(encoder.item_vectors(), given, target, draws)
-        return Loss(item_loss + self.type_weight * type_loss, len(target))
+        of_item: Loss = self.softmax(encoder.item_vectors(), given, target, draws)
+        return dataclasses.replace(of_item, total=of_item.total + self.type_weight * type_loss)
 
     def measures(self, encoder: Encoder, held_out: Histories, tokens: int) -> dict[str, float]:
         """Hits among ten for the latest time, of any type, and the latest purchase."""

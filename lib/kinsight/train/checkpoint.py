@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import random
 import shutil
 import tempfile
@@ -29,7 +30,40 @@ from kinsight.progress import Progress
 FOLDER = "_checkpoints"
 WEIGHTS_FILE = "state.safetensors"
 DESCRIPTION_FILE = "state.json"
-FORMAT = 1
+FORMAT = 2
+KEPT = ("kept", "best")
+"""Fields of a state that are written in another form."""
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """What held-out users give.
+
+    Attributes:
+        loss: The weighted loss.
+        reciprocal_rank: Mean reciprocal rank of the items to come; None where none is predicted.
+    """
+
+    loss: float
+    reciprocal_rank: float | None = None
+
+    def is_better(self, than: HeldOut, stop_by: str) -> bool:
+        """Whether these weights are to be kept rather than others.
+
+        Args:
+            than: What the others gave.
+            stop_by: `ranking` or `loss`; where nothing is ranked, it is by the loss.
+        """
+        if not math.isfinite(self.loss):
+            return False
+        if stop_by == "loss" or self.reciprocal_rank is None or than.reciprocal_rank is None:
+            return self.loss < than.loss
+        return self.reciprocal_rank > than.reciprocal_rank
+
+    def __str__(self) -> str:
+        rank = self.reciprocal_rank
+        ranked = "" if rank is None else f", reciprocal rank {rank:.4f}"
+        return f"{self.loss:.4f}{ranked}"
 
 
 @dataclasses.dataclass
@@ -38,15 +72,15 @@ class State:
 
     Attributes:
         epoch: Epochs run.
-        best: Least loss on held-out users.
-        best_epoch: The epoch that gave it; 0 for the first weights.
-        kept: The weights that gave it.
+        best: What held-out users gave with the best weights.
+        best_epoch: The epoch that made them; 0 for the first weights.
+        kept: These weights.
         seen: Users of all epochs.
         training_seconds: Time spent on them.
     """
 
     epoch: int
-    best: float
+    best: HeldOut
     best_epoch: int
     kept: dict[str, Tensor]
     seen: int = 0
@@ -137,13 +171,15 @@ class Checkpoints:
         kept = {f"best/{name}": value for name, value in state.kept.items()}
         tensors = {name: value.contiguous() for name, value in (learner.tensors() | kept).items()}
         weights = save(tensors)
+        numbers = {f.name: getattr(state, f.name) for f in dataclasses.fields(State)}
         description = {
             "format": FORMAT,
             "identity": self.identity,
             "sha256": hashlib.sha256(weights).hexdigest(),
             "python": random.getstate(),
             "numpy": _numpy_state(),
-        } | {f.name: getattr(state, f.name) for f in dataclasses.fields(State) if f.name != "kept"}
+            "best": dataclasses.asdict(state.best),
+        } | {name: value for name, value in numbers.items() if name not in KEPT}
         target = self.folder / f"epoch-{state.epoch:04d}"
         try:
             earlier = list(self.folder.glob("*"))
@@ -196,7 +232,7 @@ class Checkpoints:
         tensors = load(weights)
         state = State(
             epoch=int(description["epoch"]),
-            best=float(description["best"]),
+            best=HeldOut(**description["best"]),
             best_epoch=int(description["best_epoch"]),
             kept=below("best/", tensors),
             seen=int(description["seen"]),

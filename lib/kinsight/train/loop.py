@@ -27,7 +27,7 @@ from kinsight.encoders.histories import Histories
 from kinsight.errors import EnvironmentProblem, IntegrityError, RefusedError
 from kinsight.objectives.base import Objective
 from kinsight.progress import Progress
-from kinsight.train.checkpoint import Checkpoints, Learner, State
+from kinsight.train.checkpoint import Checkpoints, HeldOut, Learner, State
 from kinsight.train.ranks import ALONE, Ranks
 
 WeightedObjectives = Sequence[tuple[float, Objective]]
@@ -41,14 +41,14 @@ class Fit:
     """How training went; the encoder holds the best weights.
 
     Attributes:
-        held_out_loss: Weighted loss on held-out users with those weights.
+        held_out: What held-out users gave with those weights.
         best_epoch: The epoch that made them, from 1; 0 for the first weights.
         epochs: Epochs run.
         seconds: Wall time.
         users_per_second: Users of all training epochs over the time spent on them.
     """
 
-    held_out_loss: float
+    held_out: HeldOut
     best_epoch: int
     epochs: int
     seconds: float
@@ -119,7 +119,7 @@ def fit(
         ranks: The processes that train together.
 
     Raises:
-        RefusedError: If nothing can be predicted for held-out users, or the loss is never finite.
+        RefusedError: If nothing can be predicted for held-out users.
         EnvironmentProblem: If the ranks find different checkpoints.
         IntegrityError: If an epoch did not see every user once.
     """
@@ -130,7 +130,7 @@ def fit(
     if state is not None:
         progress.say(f"resuming after epoch {state.epoch} of {config.epochs}")
     else:
-        first = held_out_loss(encoder, objectives, held_out, config, ranks)
+        first = on_held_out(encoder, objectives, held_out, config, ranks)
         state = State(0, first, 0, _copy(learner.weights))
     with progress.bar("training", total=users * config.epochs) as bar:
         while not is_over(state, config):
@@ -155,15 +155,15 @@ def fit(
             _require_users(state.seen - before, users)
             state.training_seconds += time.monotonic() - begun
             state.epoch = epoch
-            found = held_out_loss(encoder, objectives, held_out, config, ranks)
+            found = on_held_out(encoder, objectives, held_out, config, ranks)
             [total] = ranks.sums([total])
             rate = state.seen / state.training_seconds
             left = (users * config.epochs - state.seen) / rate
             progress.say(
                 f"epoch {epoch} of {config.epochs}: loss {total / max(1, steps):.4f}, "
-                f"held-out {found:.4f}, {rate:,.0f} users/s, at most {left:,.0f} s left"
+                f"held-out {found}, {rate:,.0f} users/s, at most {left:,.0f} s left"
             )
-            if found < state.best:  # false where the loss is no number
+            if found.is_better(state.best, config.stop_by):
                 state.best, state.best_epoch, state.kept = found, epoch, _copy(learner.weights)
             if checkpoints and ranks.rank == 0:
                 checkpoints.save(learner, state)
@@ -175,7 +175,7 @@ def finish(learner: Learner, state: State, encoder: Encoder, seconds: float) -> 
     learner.weights.load_state_dict(state.kept)
     encoder.eval()
     return Fit(
-        held_out_loss=state.best,
+        held_out=state.best,
         best_epoch=state.best_epoch,
         epochs=state.epoch,
         seconds=seconds,
@@ -251,28 +251,33 @@ def _require_users(seen: int, users: int) -> None:
         )
 
 
-def held_out_loss(
+def on_held_out(
     encoder: Encoder,
     objectives: WeightedObjectives,
     held_out: Histories,
     config: TrainConfig,
     ranks: Ranks = ALONE,
-) -> float:
-    """The weighted loss on the held-out users of all ranks, with the same draws every time.
+) -> HeldOut:
+    """Weighted loss and ranking on the held-out users of all ranks, with the same draws every time.
 
     Raises:
         RefusedError: If there is nothing to predict.
     """
     encoder.eval()
-    value = 0.0
+    value, ranking = 0.0, None
     with torch.inference_mode():
         for weight, objective in objectives:
+            objective.eval()
             draws = torch.Generator().manual_seed(config.seed)
-            total, targets = 0.0, 0
+            total, reciprocal = 0.0, 0.0
+            targets, ranked = 0, 0
             for batch in batches_by_length(held_out, config.batch_tokens):
                 loss = objective(encoder, batch, draws)
                 total, targets = total + float(loss.total), targets + loss.targets
-            total, counted = ranks.sums([total, targets])
+                if loss.reciprocal_ranks is not None:
+                    ranked, reciprocal = ranked + loss.targets, reciprocal + loss.reciprocal_ranks
+            objective.train()
+            total, counted, of, reciprocal = ranks.sums([total, targets, ranked, reciprocal])
             if not counted:
                 raise RefusedError(
                     "There is nothing to predict for the held-out users.",
@@ -281,7 +286,9 @@ def held_out_loss(
                     to_do="raise train.holdout_share, or bring more users",
                 )
             value += weight * total / counted
-    return value
+            if of and ranking is None:
+                ranking = reciprocal / of
+    return HeldOut(value, ranking)
 
 
 def _copy(learned: nn.Module) -> dict[str, torch.Tensor]:

@@ -120,10 +120,12 @@ def train_encoder(
         measures = _fit_objectives(objectives, loader, progress, earlier)
         found = learn(encoder, objectives, data)
         measures |= fitted | {
-            "held_out_loss": found.held_out_loss,
+            "held_out_loss": found.held_out.loss,
             "epochs": float(found.epochs),
             "best_epoch": float(found.best_epoch),
         }
+        if found.held_out.reciprocal_rank is not None:
+            measures["held_out_reciprocal_rank"] = found.held_out.reciprocal_rank
         names = [objective.name for objective in config.objective]
         measures |= measure(encoder, objectives, names, survey.held_out, config.batch_tokens)
         measures |= _drift(encoder, earlier, survey, config)
