@@ -14,7 +14,6 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -43,12 +42,15 @@ from benchmarks.quality.shops import BEAUTY, SHOPS, at_hand
 from benchmarks.quality.ways import SO_FAR, Crowd, Way, ways
 from kinsight.encoders.histories import cut_by_tokens
 from kinsight.expand.measures import BoolArray, FloatArray, auc
+from kinsight.expand.scorers.registry import AUTO
 from kinsight.expand.scorers.tuning import is_tunable
 from kinsight.expand.scorers.users import Users
 from kinsight.hashing import hash_fractions
+from kinsight.objectives.base import ItemObjective
 
 BESIDE = "bag_logistic"
 """What rows are compared with, pair by pair."""
+BEAUTY_EPOCHS = 60
 
 Trained = dict[str, Made]
 Score = Callable[[Way, Crowd, BoolArray, str], float]
@@ -62,12 +64,14 @@ class Cells:
         auc: Row to audience to one AUC a draw.
         seconds: Row to the time of all of them.
         training: Recipe to the time of its trainings, one a past.
+        floors: The rows that are floors.
         refused: What could not be made, in words.
     """
 
     auc: dict[str, dict[str, list[float]]] = dataclasses.field(default_factory=dict)
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     training: dict[str, float] = dataclasses.field(default_factory=dict)
+    floors: list[str] = dataclasses.field(default_factory=list)
     refused: list[str] = dataclasses.field(default_factory=list)
 
     def array(self, row: str, names: Sequence[str]) -> FloatArray:
@@ -107,13 +111,13 @@ def cross_validated(way: Way, crowd: Crowd, members: BoolArray, salt: str) -> fl
     return float(np.mean(found))
 
 
-def crowd_of(audience: Audience, trained: Mapping[str, Made]) -> Crowd:
-    """The pool of an audience in all views."""
+def crowd_of(audience: Audience, trained: Mapping[str, Made], with_scores: bool = True) -> Crowd:
+    """The pool of an audience in all views; ready scores, which cost a pass, may be left out."""
     past = audience.past
     vectors = {name: made.vectors(past.histories) for name, made in trained.items()}
     default = vectors.get(DEFAULT, next(iter(vectors.values()), None))
     scores: dict[str, FloatArray] = {}
-    if audience.items is not None:
+    if audience.items is not None and with_scores:
         items = audience.items
         if not audience.removed:
             item = past.counts("item")
@@ -121,7 +125,7 @@ def crowd_of(audience: Audience, trained: Mapping[str, Made]) -> Crowd:
             scores[SO_FAR] = taken / np.maximum(past.events, 1)
         for name, made in trained.items():
             for objective in made.objectives.values():
-                if hasattr(objective, "scores") and len(items):
+                if isinstance(objective, ItemObjective) and len(items):
                     scores[f"{name}, chance of its items"] = _chance(made, objective, past, items)
     crowd = Crowd(
         past.users(default),
@@ -141,7 +145,7 @@ def _readers(past: Past, vectors: np.ndarray, made: Made) -> Users:
     return dataclasses.replace(users, histories=past.histories, model=made.model)
 
 
-def _chance(made: Made, objective: Any, past: Past, items: np.ndarray) -> FloatArray:
+def _chance(made: Made, objective: ItemObjective, past: Past, items: np.ndarray) -> FloatArray:
     """The logarithm of the chance that one of some items comes next [n]."""
     histories, found = past.histories, np.zeros(len(past))
     order = np.argsort(histories.length, kind="stable").astype(np.int64)
@@ -191,6 +195,7 @@ def measure(
     epochs: int,
     score: Score = lookalike,
     rows: Callable[[Crowd], Sequence[Way]] = all_ways,
+    with_scores: bool = True,
 ) -> Cells:
     """Some rows on all audiences.
 
@@ -202,6 +207,7 @@ def measure(
         epochs: Of training, at most.
         score: The protocol.
         rows: What is measured.
+        with_scores: Whether ready scores are among it.
     """
     cells = Cells()
     pasts: list[Past] = []
@@ -212,7 +218,7 @@ def measure(
             pasts.append(audience.whole)
             for recipe, made in trained.items():
                 cells.training[recipe] = cells.training.get(recipe, 0.0) + made.seconds
-        crowd = crowd_of(audience, trained)
+        crowd = crowd_of(audience, trained, with_scores)
         members = np.isin(crowd.users.ids, audience.members)
         name = f"{audience.family}: {audience.name}"
         for way in rows(crowd):
@@ -220,6 +226,8 @@ def measure(
             salt = f"quality:{seed}:{audience.name}"
             found = [score(way, crowd, members, f"{salt}:{draw}") for draw in range(draws)]
             cells.auc.setdefault(way.name, {})[name] = found
+            if way.kind == "floor" and way.name not in cells.floors:
+                cells.floors.append(way.name)
             spent = time.perf_counter() - begun
             cells.seconds[way.name] = cells.seconds.get(way.name, 0.0) + spent
         print(f"{name}: {members.sum()} of {len(members)}", flush=True)
@@ -247,6 +255,19 @@ def rows_of(cells: Cells, families: Mapping[str, Sequence[str]]) -> list[list[st
             "" if row == BESIDE else str(difference), f"{cells.seconds[row]:.0f}",
         ])  # fmt: skip
     return rows
+
+
+def notes_of(cells: Cells) -> list[str]:
+    """What is said under a table: `auto` beside the best of the floors, and what was refused."""
+    names = [name for of in families_of(cells).values() for name in of]
+    floors = {floor: cells.array(floor, names) for floor in cells.floors}
+    means = {floor: float(v.mean()) for floor, v in floors.items() if not np.isnan(v).any()}
+    notes = []
+    if AUTO in cells.auc and means:
+        best = max(means, key=lambda floor: means[floor])
+        difference = tables.paired(cells.array(AUTO, names), floors[best])
+        notes.append(f"`{AUTO}` beside the floor that is best here, {best}: {difference}.")
+    return [*notes, *(f"Refused: {told}" for told in cells.refused)]
 
 
 def families_of(cells: Cells) -> dict[str, list[str]]:
@@ -285,7 +306,8 @@ def main() -> None:
         cells = measure(audiences, wanted, draws, o.seed, epochs, rows=rows)
         report_behaviour(cells, kind, draws)
     if BEAUTY in data:
-        cells = measure(attributes(o.audiences or 15), wanted, 1, o.seed, o.epochs or 60, rows=rows)
+        epochs = o.epochs or BEAUTY_EPOCHS
+        cells = measure(attributes(o.audiences or 15), wanted, 1, o.seed, epochs, rows=rows)
         report_attributes(cells, kind)
 
 
@@ -311,7 +333,7 @@ def report_people(people: Cells, folds: Cells, kind: str, draws: int) -> None:
         "draws, without training; a row counts only the fits that no row above it made.",
         columns, rows,
         {"auc": people.auc, "cross_validated": folds.auc, "seconds": people.seconds},
-        [f"Refused: {told}" for told in people.refused],
+        notes_of(people),
     )  # fmt: skip
 
 
@@ -322,14 +344,15 @@ def report_attributes(cells: Cells, kind: str) -> None:
         f"lookalike_attributes_{kind}",
         f"Lookalike: who takes an item with an attribute next ({kind} form)",
         f"Amazon Beauty: AUC of half of those whose last item has one of {len(families[BEAUTY])} "
-        "attributes, the other half being seeds, by all that came before; attributes of evenly "
-        "spaced sizes, their members among all 22,363 users beside each AUC in the JSON file. "
+        "attributes, the other half being seeds, by all that came before, one draw; attributes of "
+        "evenly spaced sizes, their members in brackets in the JSON file. At most "
+        f"{BEAUTY_EPOCHS} epochs in either form. "
         "Encoders train on the same histories and stop by held-out users; nothing is chosen on "
         "what is measured. Difference: paired, 95 % interval over audiences.",
         ["ranked by", *families, "mean", f"beside {BESIDE}", "s"],
         rows_of(cells, families),
         {"auc": cells.auc, "seconds": cells.seconds},
-        [f"Refused: {told}" for told in cells.refused],
+        notes_of(cells),
     )  # fmt: skip
 
 
@@ -349,7 +372,7 @@ def report_behaviour(cells: Cells, kind: str, draws: int) -> None:
         ["ranked by", *families, "mean", f"beside {BESIDE}", "s"],
         rows_of(cells, families),
         {"auc": cells.auc, "seconds": cells.seconds},
-        [f"Refused: {told}" for told in cells.refused],
+        notes_of(cells),
     )  # fmt: skip
 
 

@@ -16,11 +16,10 @@ import numpy.typing as npt
 
 from benchmarks.quality import tables
 from benchmarks.quality.audiences import Audience, behavioural
-from benchmarks.quality.lookalike import crowd_of, ranked, train_all
+from benchmarks.quality.lookalike import all_ways, crowd_of, ranked, train_all
 from benchmarks.quality.next_item import Exam, all_scores, exam, examine
 from benchmarks.quality.recipes import Recipe, recipes
 from benchmarks.quality.shops import SHOPS, at_hand
-from benchmarks.quality.ways import ways
 from kinsight.expand.measures import FloatArray, auc
 
 BUCKETS = {"1-2": (1, 2), "3-5": (3, 5), "6-20": (6, 20), "> 20": (21, 10**9)}
@@ -48,7 +47,7 @@ def lookalike_by_length(
         crowd = crowd_of(audience, trained)
         members = np.isin(crowd.users.ids, audience.members)
         places = buckets_of(np.exp(crowd.users.activity).round().astype(np.int64))
-        for way in ways(list(trained), list(crowd.scores)):
+        for way in all_ways(crowd):
             scores, pool = ranked(way, crowd, members, f"quality:{seed}:{audience.name}:0")
             for bucket, inside in places.items():
                 value = _auc(scores, members, pool & inside)
@@ -67,7 +66,7 @@ def next_item_by_length(
     of: Exam, wanted: Sequence[Recipe], seed: int, epochs: int
 ) -> tuple[ByBucket, list[str]]:
     """HR@10 of each user in each bucket."""
-    rows, refused = all_scores(of, wanted, seed, epochs)
+    rows, refused = all_scores(of, wanted, seed, {"epochs": epochs})
     places = buckets_of(of.test[0].length)
     found: ByBucket = {}
     for name, (score, _) in rows.items():

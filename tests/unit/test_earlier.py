@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,9 @@ def test_only_the_same_encoder_with_the_same_options_is_begun_with() -> None:
     assert model.is_like(config(name="gru", **OPTIONS))
     assert not model.is_like(config(name="gru", **OPTIONS | {"width": 16}))
     assert not model.is_like(config(name="transformer", **OPTIONS))
+    # An option that came later has its default in the models before it.
+    older = {name: value for name, value in model.options.items() if name != "pooling"}
+    assert dataclasses.replace(model, options=older).is_like(config(name="gru", **OPTIONS))
 
 
 def tastes(users: int, seed: int) -> csr_matrix:

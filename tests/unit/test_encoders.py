@@ -16,7 +16,7 @@ from kinsight.encoders.event_input import gap_bucket
 from kinsight.encoders.gru import mean_by_time
 from kinsight.encoders.histories import Histories
 from kinsight.encoders.registry import ENCODERS, build_encoder, encoder_options
-from kinsight.encoders.transformer import times_between
+from kinsight.encoders.transformer import times_back
 from kinsight.errors import ConfigError, IntegrityError
 from tests.histories import SIZES, from_items, random_histories
 
@@ -30,8 +30,8 @@ VARIANTS = [
     *[("transformer", {"pooling": pooling}) for pooling in POOLINGS[1:]],
     *[("transformer", {"pooling": pooling, "causal": False}) for pooling in POOLINGS],
     ("transformer", {"fields": ["item", "gap"]}),
-    ("transformer", {"distances": 3}),
-    ("transformer", {"distances": 1, "causal": False, "pooling": "cls"}),
+    ("transformer", {"relative_positions": 3}),
+    ("transformer", {"relative_positions": 1, "causal": False, "pooling": "cls"}),
     ("property_gated_lstm", {"hidden": 24, "pooling": "last"}),
     ("property_gated_lstm", {"fields": ["item"]}),
     ("time_attention_bilstm", {"layers": 2}),
@@ -207,27 +207,29 @@ def test_a_causal_event_never_reads_its_own_time_or_later_ones() -> None:
     assert not torch.allclose(before[2:], after[2:], atol=1e-3)
 
 
-def test_distances_are_counted_in_times_and_later_events_have_their_own() -> None:
+def test_positions_are_counted_in_times_and_later_events_have_their_own() -> None:
     batch = Batch.of(from_items([[(3, 1), (4, 2), (5, 2), (6, 3), (7, 4)]]))
-    assert times_between(batch, 3)[0].tolist() == [
-        [0, 3, 3, 4, 4],
+    assert times_back(batch, 3, causal=False)[0].tolist() == [
+        [0, 3, 3, 4, 5],
         [1, 0, 0, 3, 4],
         [1, 0, 0, 3, 4],
         [2, 1, 1, 0, 3],
         [2, 2, 2, 1, 0],
     ]
+    assert times_back(batch, 3, causal=True)[0, 0].tolist() == [0] * 5
+    assert times_back(batch, 1, causal=False)[0, 0].tolist() == [0, 1, 1, 1, 1]
 
 
-def test_attention_by_distance_tells_the_latest_event_from_earlier_ones() -> None:
+def test_relative_positions_tell_the_latest_event_from_earlier_ones() -> None:
     options = SMALL | {"fields": ["item"], "layers": 1}
     histories = from_items([[(3, 1), (4, 2), (5, 3)], [(4, 1), (3, 2), (5, 3)]])
     without = build_encoder("transformer", options | {"pooling": "last"}, SIZES, seed=3).eval()
     one, other = vectors(without, histories)
     assert torch.allclose(one, other, atol=1e-6)
-    by_distance = options | {"pooling": "last", "distances": 4}
-    encoder = build_encoder("transformer", by_distance, SIZES, seed=3).eval()
+    relative = options | {"pooling": "last", "relative_positions": 4}
+    encoder = build_encoder("transformer", relative, SIZES, seed=3).eval()
     with torch.no_grad():
-        [table] = [p for name, p in encoder.named_parameters() if name.endswith("by_distance")]
+        [table] = [p for name, p in encoder.named_parameters() if name.endswith("position_bias")]
         table[1] += 2.0
     one, other = vectors(encoder, histories)
     assert not torch.allclose(one, other, atol=1e-3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -14,9 +16,8 @@ from kinsight.encoders.batch import Batch
 from kinsight.encoders.registry import build_encoder
 from kinsight.errors import ConfigError, RefusedError
 from kinsight.objectives.base import Objective
-from kinsight.objectives.item_softmax import ItemSoftmax, ItemSoftmaxOptions
 from kinsight.objectives.next_events import next_places, split_at_random_time
-from kinsight.objectives.ranking import next_item_measures, split_latest
+from kinsight.objectives.ranking import next_item_measures, reciprocal_ranks, split_latest
 from kinsight.objectives.registry import build_objectives
 from tests.histories import SIZES, from_items, random_histories, train, training_set
 
@@ -142,27 +143,31 @@ def test_the_sampled_loss_estimates_the_full_one() -> None:
     assert float(sampled.mean) == pytest.approx(float(full.mean), abs=0.1)
 
 
-def test_ranks_are_those_of_the_catalogue_and_only_told_in_evaluation() -> None:
-    frequency = torch.tensor([0.0, 0.0, 5.0, 3.0, 1.0, 1.0])
-    softmax = ItemSoftmax(frequency, ItemSoftmaxOptions())
-    items = torch.zeros(6, 2)
-    # Popularity alone ranks: item 2, 3, then 4 and 5 as one, of which each counts as before itself.
-    found = softmax.eval()(items, torch.zeros(3, 2), torch.tensor([2, 3, 5]), torch.Generator())
-    assert found.reciprocal_ranks == pytest.approx(1 + 1 / 2 + 1 / 4)
-    assert softmax.train()(items, items[:1], torch.tensor([2]), torch.Generator()).targets == 1
-    assert softmax(items, items[:1], torch.tensor([2]), torch.Generator()).reciprocal_ranks is None
+def popular_first(items: int) -> Callable[[Batch], torch.Tensor]:
+    """Scores of a model for which a lower index is likelier, whoever it is."""
+    return lambda batch: -torch.arange(float(items)).expand(len(batch.length), -1).clone()
 
 
-def test_sampled_ranks_estimate_those_of_the_catalogue() -> None:
-    encoder = build_encoder("transformer", SMALL, SIZES, seed=1).eval()
-    batch = Batch.of(random_histories([20] * 30, seed=4))
-    with torch.inference_mode():
-        full = next_item(encoder).eval()(encoder, batch, torch.Generator())
-        sampled = next_item(encoder, full_softmax_items=0, negatives=4_000).eval()(
-            encoder, batch, torch.Generator().manual_seed(1)
-        )
-    assert full.reciprocal_ranks is not None
-    assert sampled.reciprocal_ranks == pytest.approx(full.reciprocal_ranks, rel=0.05)
+def test_reciprocal_ranks_take_the_best_item_of_each_of_the_latest_times() -> None:
+    # Of seven times the five latest count: items 6 and 3, 4, 1 (unknown), 2, and 9 of no catalogue.
+    times = [[8], [2], [6, 3], [4], [1], [2], [9]]
+    history = [(item, day) for day, items in enumerate(times) for item in items]
+    total, counted = reciprocal_ranks(popular_first(8), 8, from_items([history, [(3, 1)]]), 64)
+    assert counted == 3
+    assert total == pytest.approx(1 / 2 + 1 / 3 + 1)
+
+
+def test_items_of_equal_score_count_as_before_one_another_and_no_number_has_no_rank() -> None:
+    held_out = from_items([[(2, 1), (4, 2)]])
+    equal = reciprocal_ranks(lambda b: torch.zeros(len(b.length), 7), 7, held_out, 64)
+    assert equal == (pytest.approx(1 / 5), 1)
+    broken = reciprocal_ranks(lambda b: torch.full((len(b.length), 7), torch.nan), 7, held_out, 64)
+    assert broken == (0.0, 1)
+
+
+def test_of_a_large_catalogue_fewer_users_are_ranked() -> None:
+    held_out = from_items([[(2, 1), (4, 2)]] * 30)
+    assert reciprocal_ranks(popular_first(8), 8, held_out, 64, most_scores=8 * 5 * 10)[1] == 10
 
 
 def test_a_catalogue_of_one_item_is_refused_with_a_way_out() -> None:

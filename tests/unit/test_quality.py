@@ -160,6 +160,8 @@ def test_lookalikes_find_the_planted_taste(audiences: list[Audience]):
     assert {w.name for w in ways([r.name for r in WANTED], [])} <= set(cells.auc)
     rows = lookalike.rows_of(cells, lookalike.families_of(cells))
     assert len(rows) == len(cells.auc)
+    [note] = lookalike.notes_of(cells)
+    assert note.startswith("`auto` beside the floor that is best here, ")
     assert cells.auc["share of it so far"].keys() == {f"planted, visible: {audiences[1].name}"}
 
 
@@ -180,11 +182,14 @@ def test_vectors_are_measured_beside_floors_and_bags(audiences: list[Audience]):
     content = next(row for row in rows if row[0] == "content_mean")
     assert content[2].lstrip("*").startswith("+")
     assert content[3] == ""
+    cells.auc["content_mean"] = {}
+    [_, *rows] = encoders.rows_of(cells, ["tastes: taste 0"])
+    assert next(row for row in rows if row[0] == "content_mean")[1:5] == [""] * 4
 
 
 def test_next_items_are_of_the_planted_taste(shop: Shop):
     of = next_item.split("planted", past_of(shop, shop.end), allows_repeats=True)
-    rows, refused = next_item.all_scores(of, WANTED, 7, 2)
+    rows, refused = next_item.all_scores(of, WANTED, 7, {"epochs": 2})
     assert not refused
     hits = {name: next_item.examine(of, score, of.test) for name, (score, _) in rows.items()}
     assert {"HR@10", "NDCG@20", "category HR@10"} <= set(hits["popularity"])

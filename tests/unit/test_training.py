@@ -21,10 +21,11 @@ from kinsight.encoders.registry import ENCODERS, build_encoder
 from kinsight.errors import ConfigError
 from kinsight.objectives.registry import OBJECTIVES, check_choices
 from kinsight.progress import Progress
+from kinsight.train import loop
 from kinsight.train.checkpoint import Checkpoints, HeldOut
 from kinsight.train.loader import SequenceLoader
 from kinsight.train.training import Trained, Vocabulary, learn_here, train_encoder
-from tests.histories import SIZES, from_items, random_histories, training_set
+from tests.histories import SIZES, random_histories, training_set
 from tests.sequence_files import to_table, write_files
 
 USERS = 60
@@ -101,33 +102,41 @@ def test_every_encoder_goes_with_every_objective_or_is_refused(
         assert torch.isfinite(weight).all(), name
 
 
-def test_the_best_epoch_is_best_at_what_it_is_asked_for() -> None:
-    first, ranks_better, better_loss = HeldOut(2.0, 0.1), HeldOut(2.5, 0.2), HeldOut(1.5, 0.05)
-    assert ranks_better.is_better(first, "ranking")
-    assert not ranks_better.is_better(first, "loss")
-    assert better_loss.is_better(first, "loss")
-    assert not better_loss.is_better(first, "ranking")
-    assert HeldOut(1.5).is_better(HeldOut(2.0), "ranking")
-    assert not HeldOut(float("nan"), 1.0).is_better(first, "ranking")
+def test_weights_are_better_by_rank_where_it_counts_and_never_without_a_loss() -> None:
+    first = HeldOut(2.0, 0.1)
+    assert HeldOut(2.5, 0.2).is_better(first)
+    assert not HeldOut(1.5, 0.05).is_better(first)
+    assert HeldOut(1.5).is_better(HeldOut(2.0))
+    assert not HeldOut(float("nan"), 1.0).is_better(first)
+    assert first.is_better(HeldOut(float("nan"), 1.0))
 
 
-@pytest.mark.parametrize("stop_by", ["ranking", "loss"])
+@pytest.mark.parametrize(("stop_by", "best"), [("ranking", 3), ("loss", 1)])
 def test_training_keeps_the_epoch_that_ranks_best_or_has_the_least_loss(
-    stop_by: str, tmp_path: Path
+    stop_by: str, best: int, monkeypatch: pytest.MonkeyPatch, files: list[str]
 ) -> None:
-    in_turn = [[(2 + (user + day) % 20, day) for day in range(8)] for user in range(USERS)]
-    files = write_files(tmp_path, [to_table(from_items(in_turn))], rows_a_group=25)
+    told = iter([(3.0, 0.1), (1.0, 0.2), (2.0, 0.3), (2.0, 0.4), (2.5, 0.2)])
 
-    def first(epochs: int) -> Trained:
-        config = settings("gru", epochs=epochs, patience=9, stop_by=stop_by, learning_rate=0.02)
-        return run(config, files)
+    def scripted(*parts: Any) -> HeldOut:
+        loss, rank = next(told)
+        return HeldOut(loss, rank if parts[3].stop_by == "ranking" else None)
 
-    found = [first(epochs).measures for epochs in (0, 1, 2, 4, 8)]
-    measure = "held_out_reciprocal_rank" if stop_by == "ranking" else "held_out_loss"
-    sign = 1 if stop_by == "ranking" else -1
-    values = [sign * of[measure] for of in found]
-    assert values == sorted(values)
-    assert values[-1] > values[0]
+    monkeypatch.setattr(loop, "on_held_out", scripted)
+    found = run(settings("gru", epochs=4, patience=4, stop_by=stop_by), files).measures
+    assert found["best_epoch"] == best
+    assert found.get("held_out_reciprocal_rank") == (0.4 if stop_by == "ranking" else None)
+
+
+def test_the_weightiest_objective_that_predicts_items_ranks(files: list[str]) -> None:
+    def ranked(*objectives: dict[str, Any], **more: Any) -> float | None:
+        found = run(settings("gru", list(objectives), epochs=0, **more), files).measures
+        return found.get("held_out_reciprocal_rank")
+
+    heavy, light = {"name": "next_item", "weight": 2}, {"name": "autoencode_frozen_basis"}
+    assert ranked(light, heavy) == ranked({"name": "next_item"})
+    assert ranked(light) != ranked(heavy)
+    assert ranked({"name": "contrastive_views"}) is None
+    assert ranked(heavy, stop_by="loss") is None
 
 
 def test_measures_that_two_objectives_share_stand_side_by_side(files: list[str]) -> None:

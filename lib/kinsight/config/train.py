@@ -45,9 +45,9 @@ class TrainConfig(Settings):
     stop_by: Literal["ranking", "loss"] = Field(
         "ranking",
         description="What the best epoch is best at, on held-out users. `ranking`: the mean "
-        "reciprocal rank of items to come, of the first objective that predicts items; the loss "
-        "turns earlier, when what is ranked well is overrated. `loss`: the weighted loss, as for "
-        "objectives that predict no items.",
+        "reciprocal rank of the items of their latest times, as the weightiest objective that "
+        "predicts items ranks them; where there is none, the loss. `loss`: the weighted loss, "
+        "which turns earlier, when what is ranked well is overrated.",
     )
     patience: int = Field(3, ge=1, description="Epochs without a better one before training ends.")
     batch_tokens: int = Field(8_192, ge=64, description="Events a batch, padding included.")

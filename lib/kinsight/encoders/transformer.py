@@ -5,12 +5,12 @@ use; Xiong et al., "On Layer Normalization in the Transformer Architecture", 202
 UNICON (arXiv 2309.13068) encodes histories this way; its sizes are not published.
 
 Input: one token an event (``event_input``). Each block: h = h + attention(norm(h)), then
-h = h + W2 gelu(W1 norm(h)); a last norm follows. With ``distances``, each head of each block adds a
-learned number to the score of two events by how many distinct times lie between them (Shaw et al.,
-"Self-Attention with Relative Position Representations", 2018, in the scalar form of T5, Raffel et
-al., 2020): where all positions are trained at once, the field `position` counts from a history's
-beginning, and only so can attention tell the latest event from the tenth latest. Left out: dropout
-of attention weights, for which torch has no fused kernel on CPUs (a third of a step's time).
+h = h + W2 gelu(W1 norm(h)); a last norm follows. With ``relative_positions``, each head of each
+block adds a learned bias to the score of two events, by how many distinct times lie between them
+(Shaw et al., "Self-Attention with Relative Position Representations", 2018, in the scalar form of
+T5, Raffel et al., 2020): the field `position` counts from a history's beginning, the bias from the
+event that reads. Left out: dropout of attention weights, for which torch has no fused kernel on
+CPUs (a third of a step's time); nor has it one for the gradient of a bias.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class TransformerOptions(HeadOptions):
 
     layers: int = Limit(2, ge=1, le=48)
     causal: bool = Limit(True, description="False: an event also attends to later ones.")
-    distances: int = Limit(
+    relative_positions: int = Limit(
         0,
         ge=0,
         le=5_000,
-        description="How many times back attention tells apart; older events share the last. 0: "
-        "attention knows no distance.",
+        description="How many times back attention tells apart by a learned bias; older events "
+        "share the last. 0: no bias.",
     )
     pooling: Pooling = "mean"
 
@@ -52,13 +52,13 @@ class Block(nn.Module):
         width: Of events, D.
         heads: Of attention, H.
         dropout: Of both sublayers' outputs.
-        distances: Rows of the table of what distances add to attention; 0 for none.
+        rows: Of the table of position biases; 0 for none.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float, distances: int = 0) -> None:
+    def __init__(self, width: int, heads: int, dropout: float, rows: int = 0) -> None:
         super().__init__()
         self.heads = heads
-        self.by_distance = nn.Parameter(torch.zeros(distances, heads)) if distances else None
+        self.position_bias = nn.Parameter(torch.zeros(rows, heads)) if rows else None
         self.attention_norm = nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.attention_out = nn.Linear(width, width)
@@ -68,14 +68,14 @@ class Block(nn.Module):
         )
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, events: Tensor, visible: Tensor, distance: Tensor | None = None) -> Tensor:
+    def forward(self, events: Tensor, visible: Tensor, back: Tensor | None = None) -> Tensor:
         """One step.
 
         Args:
             events: [B, L, D].
             visible: True where the event of the row may read the event of the column, [B, L, L].
-            distance: Row of the table of distances for each two events, [B, L, L]; where the block
-                has one.
+            back: Row of the table of position biases for each two events, [B, L, L]; where the
+                block has one.
 
         Returns:
             [B, L, D].
@@ -84,9 +84,9 @@ class Block(nn.Module):
         projected = self.query_key_value(self.attention_norm(events))
         query, key, value = projected.view(users, places, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         mask = visible[:, None]
-        if self.by_distance is not None and distance is not None:
-            added = F.embedding(distance, self.by_distance).permute(0, 3, 1, 2)
-            mask = added.masked_fill(~mask, -torch.inf)
+        if self.position_bias is not None and back is not None:
+            bias = F.embedding(back, self.position_bias).permute(0, 3, 1, 2)
+            mask = bias.masked_fill(~mask, -torch.inf)
         read = F.scaled_dot_product_attention(query, key, value, mask)
         read = read.transpose(1, 2).reshape(users, places, width)
         events = events + self.drop(self.attention_out(read))
@@ -111,11 +111,13 @@ class Transformer(EventEncoder):
         self.input = EventInput(sizes, options.fields, width, options.positions)
         self.input_norm = nn.LayerNorm(width)
         self.drop = nn.Dropout(options.dropout)
-        self.distances = options.distances
-        # Of a later event too, where one is read, and last the distance to and from the reader.
-        table = 2 * options.distances if options.distances else 0
+        self.relative_positions = options.relative_positions
+        # As many again for later events, where they are read, and one for the reader.
+        rows = options.relative_positions * (1 if options.causal else 2)
+        if rows and options.pooling == "cls":
+            rows += 1
         self.blocks = nn.ModuleList(
-            Block(width, options.heads, options.dropout, table) for _ in range(options.layers)
+            Block(width, options.heads, options.dropout, rows) for _ in range(options.layers)
         )
         self.output_norm = nn.LayerNorm(width)
         self.pool = Pool(options.pooling, width)
@@ -127,15 +129,16 @@ class Transformer(EventEncoder):
         """Encode histories, once a user."""
         events = self.drop(self.input_norm(self.input(batch)))
         visible = visible_events(batch, self.causal)
-        distance = times_between(batch, self.distances) if self.distances else None
+        most = self.relative_positions
+        back = times_back(batch, most, self.causal) if most else None
         if self.reader is not None:
             events = torch.cat([events, self.reader.expand(len(events), 1, -1)], dim=1)
             visible = F.pad(visible, (0, 1, 0, 1))
             visible[:, -1] = F.pad(batch.present, (0, 1), value=True)
-            if distance is not None:
-                distance = F.pad(distance, (0, 1, 0, 1), value=2 * self.distances - 1)
+            if back is not None:
+                back = F.pad(back, (0, 1, 0, 1), value=most * (1 if self.causal else 2))
         for block in self.blocks:
-            events = block(events, visible, distance)
+            events = block(events, visible, back)
         events = self.output_norm(events)
         if self.reader is not None:
             return EncoderState(batch, events[:, :-1], summary=events[:, -1])
@@ -148,20 +151,24 @@ class RandomTransformer(Transformer):
     learns: ClassVar[bool] = False
 
 
-def times_between(batch: Batch, most: int) -> Tensor:
+def times_back(batch: Batch, most: int, causal: bool) -> Tensor:
     """How many distinct times back each event lies from another.
 
     Args:
         batch: B histories of L events.
         most: Distances told apart, at least 1; longer ones share the last.
+        causal: Later events are not read: they count as 0 back.
 
     Returns:
-        [B, L, L], int64: of the row's event back to the column's 0 to ``most`` - 1; ``most`` and
-        more, up to 2 ``most`` - 2, where the column's is later.
+        [B, L, L], int32: of the row's event back to the column's 0 to ``most`` - 1; for events that
+        come later and are read, ``most`` to 2 ``most`` - 1.
     """
-    back = batch.group[..., None] - batch.group[:, None, :]
-    later = (-back).clamp(max=most - 1) + most - 1
-    return torch.where(back >= 0, back.clamp(max=most - 1), later)
+    group = batch.group.int()
+    back = group[..., None] - group[:, None, :]
+    earlier = back.clamp(0, most - 1)
+    if causal:
+        return earlier
+    return torch.where(back < 0, (-back).clamp(max=most) + most - 1, earlier)
 
 
 def visible_events(batch: Batch, causal: bool) -> Tensor:

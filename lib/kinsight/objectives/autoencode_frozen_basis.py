@@ -29,7 +29,7 @@ from kinsight.encoders.base import Encoder, FloatMatrix
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.histories import Histories
 from kinsight.errors import RefusedError
-from kinsight.objectives.base import FittedObjective, Loss, Sample, TrainingSet
+from kinsight.objectives.base import FittedObjective, ItemObjective, Loss, Sample, TrainingSet
 from kinsight.objectives.content import content_basis
 from kinsight.objectives.item_softmax import ItemSoftmax, ItemSoftmaxOptions, require_next_items
 from kinsight.objectives.next_events import best_over_interests, vectors_long_before
@@ -47,7 +47,7 @@ class AutoencodeFrozenBasisOptions(ItemSoftmaxOptions):
     )
 
 
-class AutoencodeFrozenBasis(FittedObjective):
+class AutoencodeFrozenBasis(FittedObjective, ItemObjective):
     """The loss; see the module. Before it is fitted the basis is zero.
 
     Args:
@@ -118,15 +118,18 @@ class AutoencodeFrozenBasis(FittedObjective):
         vectors, target = vectors[chosen], target[chosen]
         if not len(target):
             return Loss(vectors.sum(), 0)
-        loss: Loss = self.softmax(self.basis, vectors, target, draws)
-        return loss
+        return Loss(self.softmax(self.basis, vectors, target, draws), len(target))
+
+    def scores(self, encoder: Encoder, batch: Batch) -> Tensor:
+        """How likely each item comes later, [B, items], as logits."""
+        return best_over_interests(
+            encoder, batch, lambda vectors: self.softmax.scores(self.basis, vectors)
+        )
 
     def measures(self, encoder: Encoder, held_out: Histories, tokens: int) -> dict[str, float]:
         """Hits among ten for the latest time; see ``ranking``."""
 
         def score(batch: Batch) -> Tensor:
-            return best_over_interests(
-                encoder, batch, lambda vectors: self.softmax.scores(self.basis, vectors)
-            )
+            return self.scores(encoder, batch)
 
         return next_item_measures(score, self.data.item_frequency, held_out, tokens)

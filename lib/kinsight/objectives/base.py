@@ -52,13 +52,10 @@ class Loss:
     Attributes:
         total: Sum over the targets, scalar.
         targets: How many there were; may be 0, with a total of 0.
-        reciprocal_ranks: Sum over the targets of one over the target's rank in the catalogue,
-            where an objective in evaluation mode predicts items.
     """
 
     total: Tensor
     targets: int
-    reciprocal_ranks: float | None = None
 
     @property
     def mean(self) -> Tensor:
@@ -113,6 +110,14 @@ class Objective(nn.Module, ABC):
         Returns:
             Measure to value.
         """
+
+
+class ItemObjective(Objective):
+    """An objective that says which items a user takes next."""
+
+    @abstractmethod
+    def scores(self, encoder: Encoder, batch: Batch) -> Tensor:
+        """How likely each item comes next, [B, items]: higher is likelier."""
 
 
 class FittedObjective(Objective):

@@ -20,7 +20,6 @@ weights by token, for an item is one.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import ClassVar
 
 import torch
@@ -70,9 +69,9 @@ class HistoryEffect(NextItem):
         if not len(target):
             return Loss(vectors.sum(), 0)
         items = encoder.item_vectors()
-        whole: Loss = self.softmax(items, vectors, target, draws)
+        whole = self.softmax(items, vectors, target, draws)
         effect = self.softmax.cross_entropy(items, vectors, self.log_popularity, target, draws)
-        return dataclasses.replace(whole, total=whole.total + self.effect_weight * effect.total)
+        return Loss(whole + self.effect_weight * effect, len(target))
 
     def measures(self, encoder: Encoder, held_out: Histories, tokens: int) -> dict[str, float]:
         """Those of `next_item`, and how much of popularity the vectors carry.

@@ -10,9 +10,6 @@ by -log(n_b p_j + n_u / items), p_j being its share of all events; t is there an
 own, so that the sum over the sample estimates the sum over the catalogue. (Bengio and Senecal,
 2008, as in Yi et al., "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item
 Recommendations", 2019.)
-
-In evaluation mode the loss comes with the targets' ranks: 1 and the items that score as high or
-higher, where the catalogue is sampled each counted as the items that a drawn one stands for.
 """
 
 from __future__ import annotations
@@ -25,7 +22,7 @@ from torch.nn import functional as F
 from kinsight.config import Settings
 from kinsight.encoders.event_input import UNKNOWN
 from kinsight.errors import RefusedError
-from kinsight.objectives.base import Loss, TrainingSet
+from kinsight.objectives.base import TrainingSet
 from kinsight.objectives.ranking import SCORES_AT_MOST
 
 OTHER = "use `train.encoder: {name: random}`, which needs no training"
@@ -82,7 +79,7 @@ class ItemSoftmax(nn.Module):
 
     def forward(
         self, items: Tensor, vectors: Tensor, target: Tensor, draws: torch.Generator
-    ) -> Loss:
+    ) -> Tensor:
         """Summed cross-entropy.
 
         Args:
@@ -90,42 +87,31 @@ class ItemSoftmax(nn.Module):
             vectors: [n, D].
             target: A known item for each vector, [n], at least one.
             draws: Source of random draws.
+
+        Returns:
+            Scalar.
         """
         return self.cross_entropy(items, vectors, self.bias, target, draws)
 
     def cross_entropy(
         self, items: Tensor, vectors: Tensor, bias: Tensor, target: Tensor, draws: torch.Generator
-    ) -> Loss:
+    ) -> Tensor:
         """As ``forward``, with another bias, [items], in place of its own."""
         if self.full:
             scores = vectors @ items[UNKNOWN + 1 :].T + bias[UNKNOWN + 1 :]
-            total = F.cross_entropy(scores, target - UNKNOWN - 1, reduction="sum")
-            if self.training:
-                return Loss(total, len(target))
-            own = scores.gather(1, target[:, None] - UNKNOWN - 1)
-            return Loss(total, len(target), _reciprocal((scores >= own).sum(1)))
+            return F.cross_entropy(scores, target - UNKNOWN - 1, reduction="sum")
         near = target[torch.randint(len(target), (self.from_batch,), generator=draws)]
         far = torch.randint(UNKNOWN + 1, self.items, (self.uniform,), generator=draws)
         drawn = torch.cat([near, far])
         right = (vectors * items[target]).sum(1) + bias[target]
-        other = vectors @ items[drawn].T + bias[drawn]
-        other = other.masked_fill(drawn == target[:, None], -torch.inf)
-        scores = torch.cat([right[:, None], other - self.log_expected[drawn]], dim=1)
-        total = (scores.logsumexp(1) - right).sum()
-        if self.training:
-            return Loss(total, len(target))
-        stands_for = (-self.log_expected[drawn]).exp()
-        above = ((other >= right[:, None]) * stands_for).sum(1)
-        return Loss(total, len(target), _reciprocal(1.0 + above))
+        wrong = vectors @ items[drawn].T + bias[drawn] - self.log_expected[drawn]
+        wrong = wrong.masked_fill(drawn == target[:, None], -torch.inf)
+        scores = torch.cat([right[:, None], wrong], dim=1)
+        return (scores.logsumexp(1) - right).sum()
 
     def scores(self, items: Tensor, vectors: Tensor) -> Tensor:
         """The score of every item, [n, items]."""
         return vectors @ items.T + self.bias
-
-
-def _reciprocal(ranks: Tensor) -> float:
-    """The sum of one over each rank, [n]; ranks of scores that are no numbers count as infinite."""
-    return float(torch.where(ranks > 0, 1.0 / ranks, 0.0).sum())
 
 
 def log_share(frequency: Tensor) -> Tensor:

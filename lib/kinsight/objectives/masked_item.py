@@ -84,8 +84,7 @@ class MaskedItem(Objective):
         vectors, target = vectors[chosen], target[chosen]
         if not len(target):
             return Loss(vectors.sum(), 0)
-        loss: Loss = self.softmax(encoder.item_vectors(), vectors, target, draws)
-        return loss
+        return Loss(self.softmax(encoder.item_vectors(), vectors, target, draws), len(target))
 
     def measures(self, encoder: Encoder, held_out: Histories, tokens: int) -> dict[str, float]:
         """How often a hidden item stands among the first ten of the ranked catalogue.

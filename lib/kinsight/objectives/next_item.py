@@ -18,7 +18,7 @@ from kinsight.config import Settings
 from kinsight.encoders.base import Encoder
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.histories import Histories
-from kinsight.objectives.base import Loss, Objective, TrainingSet
+from kinsight.objectives.base import ItemObjective, Loss, TrainingSet
 from kinsight.objectives.item_softmax import ItemSoftmax, ItemSoftmaxOptions, require_next_items
 from kinsight.objectives.next_events import best_over_interests, vectors_before
 from kinsight.objectives.ranking import next_item_measures, next_purchase_measures
@@ -28,7 +28,7 @@ class NextItemOptions(ItemSoftmaxOptions):
     """Options of `next_item`."""
 
 
-class NextItem(Objective):
+class NextItem(ItemObjective):
     """The loss; see the module.
 
     Args:
@@ -62,8 +62,7 @@ class NextItem(Objective):
         vectors, target = self.project(vectors[chosen]), target[chosen]
         if not len(target):
             return Loss(vectors.sum(), 0)
-        loss: Loss = self.softmax(encoder.item_vectors(), vectors, target, draws)
-        return loss
+        return Loss(self.softmax(encoder.item_vectors(), vectors, target, draws), len(target))
 
     def scores(self, encoder: Encoder, batch: Batch) -> Tensor:
         """How likely each item comes next, [B, items], as logits."""

@@ -1,8 +1,8 @@
-"""How often what comes next stands among the first ten of the ranked catalogue."""
+"""Where what comes next stands in the ranked catalogue: among the first ten, and on the mean."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -17,6 +17,11 @@ AT = 10
 SCORES_AT_MOST = 2**24
 """Scores in memory at once (64 MiB of float32, several times over with gradients): where targets
 times candidates would exceed it, fewer targets are taken."""
+
+RANKED_TIMES = 5
+"""Latest times of a user that ``reciprocal_ranks`` looks at."""
+RANKED_SCORES = 2**31
+"""Scores that it computes at most, some seconds' work: of a large catalogue fewer users."""
 
 Split = tuple[Histories, Histories]
 Score = Callable[[Batch], Tensor]
@@ -89,6 +94,42 @@ def next_purchase_measures(
     }
 
 
+def reciprocal_ranks(
+    score: Score, items: int, held_out: Histories, tokens: int, most_scores: int = RANKED_SCORES
+) -> tuple[float, int]:
+    """One over the rank of what comes next in the whole catalogue, for some times of each user.
+
+    Each of a user's RANKED_TIMES latest times is foretold from all that came before it, and counts
+    with the item of it that ranks best; items of equal score count as before it.
+
+    Args:
+        score: A batch of histories to scores, [B, items].
+        items: Size of the catalogue.
+        held_out: Whole histories of users that were not trained on.
+        tokens: Events a batch, padding included.
+        most_scores: Beyond it, only some users are ranked, evenly spaced.
+
+    Returns:
+        Their sum, and the number of times with a known item. (Voorhees, 1999.)
+    """
+    users = max(1, most_scores // (items * RANKED_TIMES))
+    if len(held_out) > users:
+        held_out = held_out.take(np.linspace(0, len(held_out) - 1, users).astype(np.int64))
+    total, times, past = 0.0, 0, held_out
+    for _ in range(RANKED_TIMES):
+        if not len(past):
+            break
+        past, following = split_latest(past)
+        for _, scores, truth in _scored(score, items, (past, following), tokens):
+            own = scores.gather(1, truth).masked_fill(truth <= UNKNOWN, -torch.inf)
+            best, known = own.max(1, keepdim=True).values, (truth > UNKNOWN).any(1)
+            rank = (scores >= best).sum(1)
+            # A score that is no number has no rank.
+            total += float(torch.where(known & (rank > 0), 1.0 / rank, 0.0).sum())
+            times += int(known.sum())
+    return total, times
+
+
 def split_latest(histories: Histories, event_type: int | None = None) -> Split:
     """Split histories before their latest distinct time; users with nothing before are left out.
 
@@ -142,28 +183,40 @@ def _hits_of_all(
         split: Histories and what followed.
         tokens: Events a batch, padding included.
     """
+    names = ["model", *rivals]
+    rows = []
+    for past, scores, truth in _scored(score, items, split, tokens):
+        best = [scores.topk(min(AT, items), dim=1).indices]
+        best += [rank(past) for rank in rivals.values()]
+        rows.append(torch.stack([_hits(ranked, truth) for ranked in best], dim=1))
+    counted = torch.cat(rows) if rows else torch.zeros(0, len(names), 3)
+    counted = counted[counted[:, 0, 2] > 0]
+    means = counted.mean(0).tolist()
+    hits = {name: (hit, recall) for name, (hit, recall, _) in zip(names, means, strict=True)}
+    return hits, len(counted)
+
+
+def _scored(
+    score: Score, items: int, split: Split, tokens: int
+) -> Iterator[tuple[Histories, Tensor, Tensor]]:
+    """Some users at a time: histories, scores of the catalogue, and items of the time that follows.
+
+    Returns:
+        B histories, scores [B, items], -inf for padding and unknown, and true items [B, T]; 0 fills
+        up, 1 stands for all that the catalogue does not hold.
+    """
     past, following = split
     order = np.argsort(past.length, kind="stable")
     past, following = past.take(order), following.take(order)
     most = max(1, SCORES_AT_MOST // items)
-    names = ["model", *rivals]
-    rows = []
     for part in cut_by_tokens(past.length, tokens):
         for begin in range(part.start, part.stop, most):
             users = np.arange(begin, min(begin + most, part.stop))
             batch = past.take(users)
             scores = score(Batch.of(batch))
             scores[:, : UNKNOWN + 1] = -torch.inf
-            best = [scores.topk(min(AT, items), dim=1).indices]
-            best += [rank(batch) for rank in rivals.values()]
             truth = torch.from_numpy(following.take(users).padded("item").astype("int64"))
-            truth = torch.where(truth < items, truth, UNKNOWN)
-            rows.append(torch.stack([_hits(ranked, truth) for ranked in best], dim=1))
-    counted = torch.cat(rows) if rows else torch.zeros(0, len(names), 3)
-    counted = counted[counted[:, 0, 2] > 0]
-    means = counted.mean(0).tolist()
-    hits = {name: (hit, recall) for name, (hit, recall, _) in zip(names, means, strict=True)}
-    return hits, len(counted)
+            yield batch, scores, torch.where(truth < items, truth, UNKNOWN)
 
 
 def _most_frequent(frequency: Tensor) -> Tensor:

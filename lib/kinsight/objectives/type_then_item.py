@@ -13,7 +13,6 @@ MBGen: item codes instead of items, the interleaved tokens, experts by position,
 
 from __future__ import annotations
 
-import dataclasses
 from typing import ClassVar
 
 import torch
@@ -27,7 +26,7 @@ from kinsight.encoders.batch import Batch
 from kinsight.encoders.event_input import UNKNOWN
 from kinsight.encoders.histories import Histories
 from kinsight.errors import RefusedError
-from kinsight.objectives.base import Loss, Objective, TrainingSet
+from kinsight.objectives.base import ItemObjective, Loss, TrainingSet
 from kinsight.objectives.item_softmax import (
     ItemSoftmax,
     ItemSoftmaxOptions,
@@ -45,7 +44,7 @@ class TypeThenItemOptions(ItemSoftmaxOptions):
     type_weight: float = Field(1.0, gt=0, description="Weight of the type's term.")
 
 
-class TypeThenItem(Objective):
+class TypeThenItem(ItemObjective):
     """The loss; see the module.
 
     Args:
@@ -105,15 +104,14 @@ class TypeThenItem(Objective):
         type_scores = self.type_scores(vectors)[:, UNKNOWN + 1 :]
         type_loss = F.cross_entropy(type_scores, kind - UNKNOWN - 1, reduction="sum")
         given = self._given(vectors, kind)
-        of_item: Loss = self.softmax(encoder.item_vectors(), given, target, draws)
-        return dataclasses.replace(of_item, total=of_item.total + self.type_weight * type_loss)
+        item_loss = self.softmax(encoder.item_vectors(), given, target, draws)
+        return Loss(item_loss + self.type_weight * type_loss, len(target))
 
-    def measures(self, encoder: Encoder, held_out: Histories, tokens: int) -> dict[str, float]:
-        """Hits among ten for the latest time, of any type, and the latest purchase."""
+    def scores(self, encoder: Encoder, batch: Batch) -> Tensor:
+        """How likely each item comes next, whatever the type, [B, items]: log of its chance."""
         items = encoder.item_vectors()
 
         def of_any_type(vectors: Tensor) -> Tensor:
-            """Log of the item's likelihood, summed over types."""
             user = self.project(vectors)
             types = self.type_scores(user)[:, UNKNOWN + 1 :].log_softmax(1)
             total = torch.full((len(user), len(items)), -torch.inf)
@@ -124,13 +122,19 @@ class TypeThenItem(Objective):
                 total = torch.logaddexp(total, types[:, number, None] + scores.log_softmax(1))
             return total
 
+        return best_over_interests(encoder, batch, of_any_type)
+
+    def measures(self, encoder: Encoder, held_out: Histories, tokens: int) -> dict[str, float]:
+        """Hits among ten for the latest time, of any type, and the latest purchase."""
+        items = encoder.item_vectors()
+
         def of_purchases(vectors: Tensor) -> Tensor:
             user = self.project(vectors)
             kind = torch.full((len(user),), self.data.purchase or UNKNOWN)
             return self.softmax.scores(items, self._given(user, kind))
 
         def any_type(batch: Batch) -> Tensor:
-            return best_over_interests(encoder, batch, of_any_type)
+            return self.scores(encoder, batch)
 
         def purchases(batch: Batch) -> Tensor:
             return best_over_interests(encoder, batch, of_purchases)

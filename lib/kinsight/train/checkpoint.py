@@ -31,7 +31,7 @@ FOLDER = "_checkpoints"
 WEIGHTS_FILE = "state.safetensors"
 DESCRIPTION_FILE = "state.json"
 FORMAT = 2
-KEPT = ("kept", "best")
+WRITTEN_APART = ("kept", "best")
 """Fields of a state that are written in another form."""
 
 
@@ -41,24 +41,32 @@ class HeldOut:
 
     Attributes:
         loss: The weighted loss.
-        reciprocal_rank: Mean reciprocal rank of the items to come; None where none is predicted.
+        reciprocal_rank: Mean reciprocal rank of the items to come; None where it does not count.
     """
 
     loss: float
     reciprocal_rank: float | None = None
 
-    def is_better(self, than: HeldOut, stop_by: str) -> bool:
-        """Whether these weights are to be kept rather than others.
+    def is_better(self, than: HeldOut) -> bool:
+        """Whether these weights are to be kept rather than others: by the rank where it counts.
 
-        Args:
-            than: What the others gave.
-            stop_by: `ranking` or `loss`; where nothing is ranked, it is by the loss.
+        Weights whose loss is no number are never kept, and never defended.
         """
-        if not math.isfinite(self.loss):
-            return False
-        if stop_by == "loss" or self.reciprocal_rank is None or than.reciprocal_rank is None:
+        if not (math.isfinite(self.loss) and math.isfinite(than.loss)):
+            return math.isfinite(self.loss)
+        if self.reciprocal_rank is None or than.reciprocal_rank is None:
             return self.loss < than.loss
         return self.reciprocal_rank > than.reciprocal_rank
+
+    @classmethod
+    def read(cls, kept: Mapping[str, Any]) -> HeldOut:
+        """What a checkpoint kept of it.
+
+        Raises:
+            KeyError, ValueError, TypeError: If it is damaged.
+        """
+        rank = kept["reciprocal_rank"]
+        return cls(float(kept["loss"]), None if rank is None else float(rank))
 
     def __str__(self) -> str:
         rank = self.reciprocal_rank
@@ -179,7 +187,7 @@ class Checkpoints:
             "python": random.getstate(),
             "numpy": _numpy_state(),
             "best": dataclasses.asdict(state.best),
-        } | {name: value for name, value in numbers.items() if name not in KEPT}
+        } | {name: value for name, value in numbers.items() if name not in WRITTEN_APART}
         target = self.folder / f"epoch-{state.epoch:04d}"
         try:
             earlier = list(self.folder.glob("*"))
@@ -211,7 +219,7 @@ class Checkpoints:
         fresh = {name: value.clone() for name, value in learner.tensors().items()}
         try:
             return self._read(folder, learner)
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             learner.restore(fresh)
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             self.progress.warn(f"the checkpoint {folder} is damaged and not used: {reason}")
@@ -221,7 +229,8 @@ class Checkpoints:
         """Bring back one checkpoint.
 
         Raises:
-            OSError, ValueError, KeyError, RuntimeError, SafetensorError: If it is damaged.
+            OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError: If it is
+                damaged.
         """
         description = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
         weights = (folder / WEIGHTS_FILE).read_bytes()
@@ -232,7 +241,7 @@ class Checkpoints:
         tensors = load(weights)
         state = State(
             epoch=int(description["epoch"]),
-            best=HeldOut(**description["best"]),
+            best=HeldOut.read(description["best"]),
             best_epoch=int(description["best_epoch"]),
             kept=below("best/", tensors),
             seen=int(description["seen"]),

@@ -58,8 +58,11 @@ class EarlierModel:
 
     def is_like(self, config: TrainConfig) -> bool:
         """Whether a training makes the same encoder with the same options."""
-        wanted = encoder_options(config.encoder.name, config.encoder.options)
-        return (self.name, self.options) == (config.encoder.name, wanted.model_dump(mode="json"))
+        if self.name != config.encoder.name:
+            return False
+        # Those of a model that was made before an option existed are read with its default.
+        had = encoder_options(self.name, self.options)
+        return had == encoder_options(self.name, config.encoder.options)
 
     def translate(self, histories: Histories) -> Histories:
         """Histories of today's vocabulary in that of the model."""

@@ -25,7 +25,8 @@ from kinsight.encoders.base import Encoder
 from kinsight.encoders.batch import Batch, batches_by_length
 from kinsight.encoders.histories import Histories
 from kinsight.errors import EnvironmentProblem, IntegrityError, RefusedError
-from kinsight.objectives.base import Objective
+from kinsight.objectives.base import ItemObjective, Objective
+from kinsight.objectives.ranking import RANKED_SCORES, reciprocal_ranks
 from kinsight.progress import Progress
 from kinsight.train.checkpoint import Checkpoints, HeldOut, Learner, State
 from kinsight.train.ranks import ALONE, Ranks
@@ -163,7 +164,7 @@ def fit(
                 f"epoch {epoch} of {config.epochs}: loss {total / max(1, steps):.4f}, "
                 f"held-out {found}, {rate:,.0f} users/s, at most {left:,.0f} s left"
             )
-            if found.is_better(state.best, config.stop_by):
+            if found.is_better(state.best):
                 state.best, state.best_epoch, state.kept = found, epoch, _copy(learner.weights)
             if checkpoints and ranks.rank == 0:
                 checkpoints.save(learner, state)
@@ -258,26 +259,21 @@ def on_held_out(
     config: TrainConfig,
     ranks: Ranks = ALONE,
 ) -> HeldOut:
-    """Weighted loss and ranking on the held-out users of all ranks, with the same draws every time.
+    """What the held-out users of all ranks give, with the same draws every time.
 
     Raises:
         RefusedError: If there is nothing to predict.
     """
     encoder.eval()
-    value, ranking = 0.0, None
+    value = 0.0
     with torch.inference_mode():
         for weight, objective in objectives:
-            objective.eval()
             draws = torch.Generator().manual_seed(config.seed)
-            total, reciprocal = 0.0, 0.0
-            targets, ranked = 0, 0
+            total, targets = 0.0, 0
             for batch in batches_by_length(held_out, config.batch_tokens):
                 loss = objective(encoder, batch, draws)
                 total, targets = total + float(loss.total), targets + loss.targets
-                if loss.reciprocal_ranks is not None:
-                    ranked, reciprocal = ranked + loss.targets, reciprocal + loss.reciprocal_ranks
-            objective.train()
-            total, counted, of, reciprocal = ranks.sums([total, targets, ranked, reciprocal])
+            total, counted = ranks.sums([total, targets])
             if not counted:
                 raise RefusedError(
                     "There is nothing to predict for the held-out users.",
@@ -286,9 +282,32 @@ def on_held_out(
                     to_do="raise train.holdout_share, or bring more users",
                 )
             value += weight * total / counted
-            if of and ranking is None:
-                ranking = reciprocal / of
-    return HeldOut(value, ranking)
+        if config.stop_by == "loss":
+            return HeldOut(value)
+        return HeldOut(value, _reciprocal_rank(encoder, objectives, held_out, config, ranks))
+
+
+def _reciprocal_rank(
+    encoder: Encoder,
+    objectives: WeightedObjectives,
+    held_out: Histories,
+    config: TrainConfig,
+    ranks: Ranks,
+) -> float | None:
+    """How the weightiest of the objectives that predict items ranks them; None without any."""
+    of_items = [(w, one) for w, one in objectives if isinstance(one, ItemObjective)]
+    if not of_items:
+        return None
+    _, ranking = max(of_items, key=lambda pair: pair[0])
+    total, times = reciprocal_ranks(
+        lambda batch: ranking.scores(encoder, batch),
+        len(encoder.item_vectors()),
+        held_out,
+        config.batch_tokens,
+        RANKED_SCORES // ranks.count,
+    )
+    total, counted = ranks.sums([total, times])
+    return total / counted if counted else None
 
 
 def _copy(learned: nn.Module) -> dict[str, torch.Tensor]:
