@@ -85,7 +85,8 @@ bench: setup $(VENV)/.bench ## Speed beside peers and limits, in benchmarks/RESU
 QUALITY ?= short
 
 quality: setup ## How good the models are, in benchmarks/quality/RESULTS.md (half an hour and more).
-	@for table in segments lookalike encoders next_item thin stability; do \
+	@for table in segments lookalike encoders next_item thin stability \
+	  $(if $(filter long,$(QUALITY)),warm_start); do \
 	  $(BIN)/python -m benchmarks.quality.$$table $(if $(filter long,$(QUALITY)),--long) || exit 1; \
 	done
 

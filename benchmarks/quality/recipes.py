@@ -37,6 +37,7 @@ from kinsight.errors import KinsightError
 from kinsight.objectives.base import TrainingSet
 from kinsight.objectives.registry import OBJECTIVES, check_choices
 from kinsight.progress import Progress
+from kinsight.train.earlier import EarlierModel
 from kinsight.train.loader import SequenceLoader
 from kinsight.train.loop import Fit, WeightedObjectives
 from kinsight.train.training import Vocabulary, learn_here, train_encoder
@@ -194,6 +195,7 @@ def make(
     seed: int,
     training: Mapping[str, Any],
     data: str = "",
+    earlier: EarlierModel | None = None,
 ) -> Made:
     """Train or fit an encoder with the product's own loader, loop and objectives.
 
@@ -205,6 +207,7 @@ def make(
         seed: Of the first weights and all draws.
         training: Settings of stage `train` that differ from TRAINING.
         data: Name of the data set.
+        earlier: The model of an earlier date, where there is one.
 
     Raises:
         RefusedError: If there is nothing to learn for an objective.
@@ -225,7 +228,7 @@ def make(
             objectives.update(zip(recipe.objectives, (one for _, one in made), strict=True))
             return here(encoder, made, data)
 
-        trained = train_encoder(config, vocabulary, loader, survey, progress, learn)
+        trained = train_encoder(config, vocabulary, loader, survey, progress, learn, earlier)
     seconds = time.perf_counter() - begun
     encoder = trained.encoder.eval()
     options = dict(config.encoder.options)
@@ -244,10 +247,15 @@ def try_to_make(make_one: Callable[[], Made], recipe: Recipe, refused: list[str]
 
 
 def make_before(
-    past: Past, recipe: Recipe, seed: int, training: Mapping[str, Any], data: str = ""
+    past: Past,
+    recipe: Recipe,
+    seed: int,
+    training: Mapping[str, Any],
+    data: str = "",
+    earlier: EarlierModel | None = None,
 ) -> Made:
     """Train or fit an encoder on all that happened before an instant."""
-    return make(recipe, past.ids, past.histories, past.vocabulary(), seed, training, data)
+    return make(recipe, past.ids, past.histories, past.vocabulary(), seed, training, data, earlier)
 
 
 def _table(ids: npt.NDArray[np.object_], histories: Histories) -> pa.Table:

@@ -22,6 +22,7 @@ from benchmarks.quality import (
     stability,
     tables,
     thin,
+    warm_start,
 )
 from benchmarks.quality.audiences import Audience, behavioural, past_of
 from benchmarks.quality.history import before
@@ -256,6 +257,19 @@ def test_stability_is_measured_on_the_same_users(shop: Shop, audiences: list[Aud
     overlaps = stability.audience_rows(two, shop, audiences[1:2], ("bag_logistic",), 7)
     assert overlaps["bag_logistic"][0] == [1.0]
     assert 0 < overlaps["bag_logistic"][2][0] <= 1
+
+
+def test_a_warm_start_begins_with_the_weights_of_the_tokens_of_then(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(shops.SHOPS, "planted", lambda: shop)
+    monkeypatch.setattr(tables, "FOLDER", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["", "--data", "planted", "--draws", "2", "--epochs", "1"])
+    warm_start.main()
+    [kept] = (tmp_path / "results").glob("*.json")
+    found = json.loads(kept.read_text(encoding="utf-8"))["found"]["planted: gru + next_item"]
+    assert found["warm"] != found["anew"]
+    assert all(0 < rank <= 1 for values in found.values() for rank, *_ in values)
 
 
 def test_a_difference_is_paired():

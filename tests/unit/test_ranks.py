@@ -172,9 +172,10 @@ def models(work: Work) -> Any:
 
 
 def losses(lines: list[str]) -> list[float]:
-    """Loss and held-out loss of each epoch."""
+    """Loss, held-out loss and held-out reciprocal rank of each epoch."""
     words = [line.replace(",", "").split() for line in lines if "held-out" in line]
-    return [float(line[line.index(name) + 1]) for line in words for name in ("loss", "held-out")]
+    names = ("loss", "held-out", "rank")
+    return [float(line[line.index(name) + 1]) for line in words for name in names]
 
 
 def test_two_processes_learn_what_one_learns_from_the_union_of_their_batches(
@@ -200,7 +201,7 @@ def test_two_processes_learn_what_one_learns_from_the_union_of_their_batches(
         users = work.data.users
         fit(encoder, objectives, unions, users, held_out, work.config, Progress(console))
     alone = losses(console.file.getvalue().splitlines())  # type: ignore[attr-defined]  # StringIO
-    assert len(alone) == 6
+    assert len(alone) == 9
     assert np.allclose(losses(lines), alone, atol=2e-4)
     learned = new_learner(encoder, objectives, work.config).weights.state_dict()
     for name, value in learned.items():
