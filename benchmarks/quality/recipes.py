@@ -70,7 +70,7 @@ OF_DATA: Mapping[str, Mapping[str, Any]] = {
         "batch_tokens": 512,
         "learning_rate": 1e-3,
         "holdout_share": 0.05,
-        "patience": 5,
+        "patience": 10,
         "encoder": {
             "transformer": {
                 "fields": ["item"],
