@@ -285,7 +285,7 @@ def report(
         f"{training['epochs']} epochs, stopped by the {stop_by} of held-out users of the training "
         "part; the validation column chose "
         f"{'the settings of training and transformer' if of.name == BEAUTY else 'nothing'}, "
-        f"the test was read once. A rate has a standard error of at most {error:.3f}. Difference: "
+        f"the test column nothing. A rate has a standard error of at most {error:.3f}. Difference: "
         "HR@10 paired by user with popularity, 95 % interval.",
         ["ranked by", "validation HR@10", *measures, "beside popularity", "s"],
         cells, {"test": kept},
