@@ -74,7 +74,7 @@ $(VENV)/.bench: $(VENV)/.installed
 bench: setup $(VENV)/.bench ## Speed beside peers and limits, in benchmarks/RESULTS.md (half an hour).
 	@$(BIN)/python -m benchmarks.sequences --repeats 2
 	@$(BIN)/python -m benchmarks.sequences --bot --driver-memory 8g --repeats 1 \
-	  --only Kinsight "lifestream's recipe"
+	  --only Kinsight "Kinsight, no bot" "lifestream's recipe"
 	@$(BIN)/python -m benchmarks.kmeans --users 100000 --clusters 100 --repeats 2
 	@$(BIN)/python -m benchmarks.expand_many --users 60000 --repeats 2
 	@$(BIN)/python -m benchmarks.embed --users 60000 --repeats 2 --peer-users 5000

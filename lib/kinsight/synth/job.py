@@ -35,7 +35,8 @@ BATCH_EVENTS = 200_000
 BATCH_USERS = 10_000
 """Rows of users made at once at most."""
 TASKS = 64
-BOT_EVENTS_A_TASK = 2_000_000
+BOT_EVENTS_A_TASK = 200_000
+"""A shop's files are of a time, not of a user: a bot is in several of them."""
 ITEMS_A_TASK = 500_000
 MOST_USERS_A_TASK = 200_000
 LEAST_USERS_A_TASK = 10_000
