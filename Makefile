@@ -86,7 +86,7 @@ QUALITY ?= short
 
 quality: setup ## How good the models are, in benchmarks/quality/RESULTS.md (half an hour and more).
 	@for table in segments lookalike encoders next_item thin stability \
-	  $(if $(filter long,$(QUALITY)),warm_start); do \
+	  $(if $(filter long,$(QUALITY)),transfer warm_start); do \
 	  $(BIN)/python -m benchmarks.quality.$$table $(if $(filter long,$(QUALITY)),--long) || exit 1; \
 	done
 

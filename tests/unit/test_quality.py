@@ -22,6 +22,7 @@ from benchmarks.quality import (
     stability,
     tables,
     thin,
+    transfer,
     warm_start,
 )
 from benchmarks.quality.audiences import Audience, behavioural, past_of
@@ -270,6 +271,22 @@ def test_a_warm_start_begins_with_the_weights_of_the_tokens_of_then(
     found = json.loads(kept.read_text(encoding="utf-8"))["found"]["planted: gru + next_item"]
     assert found["warm"] != found["anew"]
     assert all(0 < rank <= 1 for values in found.values() for rank, *_ in values)
+
+
+def test_a_held_out_task_is_told_by_what_was_learned_for_others(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(shops.SHOPS, "planted", lambda: shop)
+    monkeypatch.setitem(transfer.TASKS, "planted", (("next_type", "next_gap"), "next_category"))
+    monkeypatch.setattr(tables, "FOLDER", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["", "--data", "planted", "--draws", "2", "--epochs", "1"])
+    transfer.main()
+    [kept] = (tmp_path / "results").glob("*.json")
+    found = json.loads(kept.read_text(encoding="utf-8"))["found"]["planted"]
+    assert list(found) == ["untrained", "next_type alone", "next_gap alone", "together"]
+    # Items are read, and each is of one category: the first vectors tell tastes already.
+    for pairs in found.values():
+        assert all(told > by_chance for told, by_chance in pairs)
 
 
 def test_a_difference_is_paired():
