@@ -111,10 +111,12 @@ class Files:
 def ours(spark: SparkSession, files: Files, out: Path) -> None:
     """The product's path: hot users cut, events numbered, one shuffle, numpy in the tasks."""
     events = spark.read.parquet(str(files.events)).withColumn("source_file_id", F.lit("f"))
-    by_user = events_by_user(events).persist()
+    as_of = dt.datetime.combine(files.options.as_of, dt.time(), dt.timezone.utc)
+    by_user = events_by_user(events, as_of, files.options.days, CAP).persist()
     counts = count_window(by_user, CAP)
     if counts.hot_users:
-        events = cut_hot_users(events, hot_user_thresholds(events, by_user, CAP))
+        thresholds = hot_user_thresholds(events, by_user, as_of, counts.hot_days, CAP)
+        events = cut_hot_users(events, thresholds)
     by_user.unpersist()
     items = spark.read.parquet(str(files.items)).select("item_id", "product")
     numbered = events.join(F.broadcast(items), "item_id")

@@ -75,11 +75,11 @@ def main() -> None:
     tables.keep(
         f"transfer_{kind}",
         f"Transfer: a task that was not learned ({kind} form)",
-        f"`{RECIPE.name}`: tasks learned together and each alone, at most {epochs} epochs. Measured "
-        "on users who were not trained on, a logistic head fitted on half of them: accuracy, or "
-        f"AUC for will_buy; mean ± std of {len(seeds)} seeds of training on the same users. The "
-        "last column: learned together beside this row, paired by seed, 95 % interval. Nothing is "
-        "chosen on what is measured.",
+        f"`{RECIPE.name}`: tasks learned together and each alone, at most {epochs} epochs. "
+        "Measured on users who were not trained on, a logistic head fitted on half of them: "
+        f"accuracy, or AUC for will_buy; mean ± std of {len(seeds)} seeds of training on the same "
+        "users. The last column: learned together beside this row, paired by seed, 95 % interval. "
+        "Nothing is chosen on what is measured.",
         ["shop", "held-out task", "learned", "told", "together beside it"],
         rows, {"found": kept},
     )  # fmt: skip

@@ -83,7 +83,7 @@ def cut_window(
             links = keep(links_known_at(identities, as_of.instant))
             spans = keep(spans_of(links, start.instant))
             window = link_anonymous_ids(run, window, links, spans, keep)
-    by_user = keep(events_by_user(window))
+    by_user = keep(events_by_user(window, as_of.instant, settings.lookback_days, cap))
     with run.step("counting events"):
         counts = count_window(by_user, cap)
     if not counts.events:
@@ -101,5 +101,5 @@ def cut_window(
         f"{counts.largest}); only the latest {cap} of each are kept and {counts.events_cut} "
         "events are cut. user_features.is_hot names them; bots belong out of the source."
     )
-    hot_users = keep(hot_user_thresholds(window, by_user, cap))
+    hot_users = keep(hot_user_thresholds(window, by_user, as_of.instant, counts.hot_days, cap))
     return SeenEvents(cut_hot_users(window, hot_users), counts, hot_users)

@@ -14,6 +14,9 @@ from kinsight.errors import RefusedError
 PLACE = ("event_time", "event_id", "source_file_id")
 """What orders a user's events, no two alike."""
 
+RECENT_DAYS = (1, 4, 16, 64, 256)
+"""Days before the as-of instant within which a user's events are counted too."""
+
 
 @dataclasses.dataclass(frozen=True)
 class WindowCounts:
@@ -25,6 +28,7 @@ class WindowCounts:
         hot_users: Users with more events than the cap.
         events_cut: Events of hot users beyond the cap.
         largest: Events of the user with the most.
+        hot_days: Days before the as-of instant that hold all that is kept of hot users.
     """
 
     events: int
@@ -32,6 +36,7 @@ class WindowCounts:
     hot_users: int
     events_cut: int
     largest: int
+    hot_days: int
 
 
 def events_in_window(events: DataFrame, as_of: AsOf, lookback_days: int) -> DataFrame:
@@ -49,9 +54,21 @@ def events_in_window(events: DataFrame, as_of: AsOf, lookback_days: int) -> Data
     )
 
 
-def events_by_user(window: DataFrame) -> DataFrame:
-    """Columns user_id and events, one row a user of the window."""
-    return window.groupBy("user_id").agg(F.count("*").alias("events"))
+def events_by_user(
+    window: DataFrame, instant: dt.datetime, lookback_days: int, cap: int
+) -> DataFrame:
+    """One row a user of the window: user_id, events, and days.
+
+    The latest `cap` events of a user with more lie within so many days before the as-of instant:
+    the first of ``RECENT_DAYS`` that suffices, or all days.
+    """
+    recent = {days: instant - dt.timedelta(days=days) for days in RECENT_DAYS}
+    counts = (F.count_if(F.col("event_time") >= F.lit(t)).alias(f"{d}") for d, t in recent.items())
+    reaches = (F.when(F.col(f"{d}") >= cap, F.lit(d)) for d in recent)
+    # The first day may begin an hour earlier: clocks change.
+    days = F.coalesce(*reaches, F.lit(lookback_days + 1))
+    by_user = window.groupBy("user_id").agg(F.count("*").alias("events"), *counts)
+    return by_user.select("user_id", "events", days.alias("days"))
 
 
 def count_window(by_user: DataFrame, cap: int) -> WindowCounts:
@@ -63,23 +80,30 @@ def count_window(by_user: DataFrame, cap: int) -> WindowCounts:
         F.count_if(surplus > 0),
         F.coalesce(F.sum(surplus), F.lit(0)),
         F.coalesce(F.max("events"), F.lit(0)),
+        F.coalesce(F.max(F.when(surplus > 0, F.col("days"))), F.lit(0)),
     ).first()
-    return WindowCounts(*row) if row is not None else WindowCounts(0, 0, 0, 0, 0)
+    return WindowCounts(*row) if row is not None else WindowCounts(0, 0, 0, 0, 0, 0)
 
 
-def hot_user_thresholds(window: DataFrame, by_user: DataFrame, cap: int) -> DataFrame:
+def hot_user_thresholds(
+    window: DataFrame, by_user: DataFrame, instant: dt.datetime, hot_days: int, cap: int
+) -> DataFrame:
     """For each hot user the oldest event that is kept: user_id, oldest (struct of ``PLACE``).
 
-    Only the hot users' rows are ranked, and Spark cuts them to the cap in each task before they
-    are shuffled (``spark.sql.optimizer.windowGroupLimitThreshold``), so that a bot with a tenth
-    of all events costs no more than any other user.
+    Only the hot users' rows are ranked, and of those only the days that hold what is kept, so that
+    Delta skips the files of other days and a bot with a tenth of all events is not sorted whole.
+    What is left Spark cuts to the cap in each task before it is shuffled
+    (``spark.sql.optimizer.windowGroupLimitThreshold``).
     """
-    hot = by_user.where(F.col("events") > cap).select("user_id")
+    hot = by_user.where(F.col("events") > cap).select("user_id", "days")
+    since = F.lit(instant) - F.make_dt_interval(F.col("days"))
     # Made event ids are unique within a file only: the same row of two files has one id.
     latest_first = Window.partitionBy("user_id").orderBy(*(F.desc(column) for column in PLACE))
     return (
         window.select("user_id", *PLACE)
+        .where(F.col("event_time") >= F.lit(instant - dt.timedelta(days=hot_days)))
         .join(F.broadcast(hot), "user_id")
+        .where(F.col("event_time") >= since)
         .withColumn("age", F.row_number().over(latest_first))
         .where((F.col("age") <= cap) & (F.col("age") == cap))
         .select("user_id", F.struct(*PLACE).alias("oldest"))

@@ -17,6 +17,12 @@ from kinsight.runs import StageSummary
 from kinsight.sequence import job, linking
 from kinsight.sequence.job import run_sequence
 from kinsight.sequence.vocabulary import read_vocabulary
+from kinsight.sequence.window import (
+    count_window,
+    cut_hot_users,
+    events_by_user,
+    hot_user_thresholds,
+)
 from kinsight.spark import ARROW_ROWS, arrow_batches
 from kinsight.workspace import Workspace
 from tests.comparison import assert_same_tables, rows_of
@@ -329,6 +335,29 @@ def test_a_user_with_more_events_than_the_cap_keeps_exactly_the_latest(
     kept = sorted((r for r in rows if r["user_id"] == "over the cap"), key=lambda r: r["event_id"])
     prices = [row["price"] for row in kept[-10:]]
     assert users["over the cap",]["monetary"] == sum(prices), "ties of time are cut by event id"
+
+
+def test_hot_users_of_any_pace_keep_their_latest_events(spark: SparkSession) -> None:
+    instant, cap, lookback_days = day("2024-03-15", 0), 10, 400
+    paces = {"minutes": 1 / 1440, "half days": 0.5, "days": 1, "weeks": 7, "months": 30}
+    moments = [(user, instant - dt.timedelta(days=pace * n)) for user, pace in paces.items()
+               for n in range(1, 31)]  # fmt: skip
+    moments += [("few", instant - dt.timedelta(days=n)) for n in range(1, cap + 1)]
+    rows = [(user, when, f"{number:03d}", "file") for number, (user, when) in enumerate(moments)]
+    window = spark.createDataFrame(
+        rows, "user_id STRING, event_time TIMESTAMP, event_id STRING, source_file_id STRING"
+    )
+    by_user = events_by_user(window, instant, lookback_days, cap)
+    counts = count_window(by_user, cap)
+    assert (counts.hot_users, counts.events_cut) == (5, 5 * 20)
+    assert counts.hot_days == lookback_days + 1, "ten months are more than 256 days"
+    assert {r["user_id"]: r["days"] for r in by_user.collect() if r["user_id"] in paces} == {
+        "minutes": 1, "half days": 16, "days": 16, "weeks": 256, "months": lookback_days + 1,
+    }  # fmt: skip
+    thresholds = hot_user_thresholds(window, by_user, instant, counts.hot_days, cap)
+    kept = cut_hot_users(window, thresholds).select("user_id", "event_id").collect()
+    expected = [(user, event_id) for user, _, event_id, _ in rows if int(event_id) % 30 < cap]
+    assert sorted(map(tuple, kept)) == sorted(expected)
 
 
 def test_a_cap_between_two_rows_of_one_id_from_two_files_keeps_one(
