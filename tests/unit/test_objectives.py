@@ -16,7 +16,7 @@ from kinsight.encoders.batch import Batch
 from kinsight.encoders.registry import build_encoder
 from kinsight.errors import ConfigError, RefusedError
 from kinsight.objectives.base import Objective
-from kinsight.objectives.next_events import next_places, split_at_random_time
+from kinsight.objectives.next_events import split_at_random_time, vectors_before
 from kinsight.objectives.ranking import next_item_measures, reciprocal_ranks, split_latest
 from kinsight.objectives.registry import build_objectives
 from tests.histories import SIZES, from_items, random_histories, train, training_set
@@ -33,25 +33,28 @@ def next_item(encoder: Encoder, **options: object) -> Objective:
 
 
 @settings(deadline=None)  # timing depends on the machine
-@given(st.lists(st.integers(1, 30), min_size=1, max_size=8), st.integers(0, 1_000))
-def test_targets_are_items_of_the_very_next_time(lengths: list[int], seed: int) -> None:
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=4), st.integers(0, 1_000))
+def test_each_later_event_is_a_target_once_of_all_that_came_before(
+    lengths: list[int], seed: int
+) -> None:
+    encoder = build_encoder("transformer", SMALL, SIZES, seed=1).eval()
     batch = Batch.of(random_histories(lengths, seed))
-    places = next_places(batch)
-    for user, length in enumerate(lengths):
-        times = batch.seconds[user, :length].tolist()
-        distinct = sorted(set(times))
-        for event, time in enumerate(times):
-            place = int(places[user, event])
-            if time == distinct[-1]:
-                assert place == -1
-            else:
-                assert times[place] == distinct[distinct.index(time) + 1]
-        assert (places[user, length:] == -1).all()
-
-
-def test_the_items_of_a_basket_are_spread_over_those_of_the_next() -> None:
-    batch = Batch.of(from_items([[(3, 1), (4, 1), (5, 1), (6, 2), (7, 2), (8, 9)]]))
-    assert next_places(batch)[0].tolist() == [3, 4, 3, 5, 5, -1]
+    with torch.inference_mode():
+        vectors, users, places = vectors_before(encoder, batch, torch.Generator())
+    expected = [
+        (user, place)
+        for user, length in enumerate(lengths)
+        for place in range(length)
+        if batch.seconds[user, place] > batch.seconds[user, 0]
+    ]
+    assert list(zip(users.tolist(), places.tolist(), strict=True)) == expected
+    for vector, (user, place) in zip(vectors, expected, strict=True):
+        earlier = int((batch.seconds[user, :place] < batch.seconds[user, place]).sum())
+        one = batch.gather(user * batch.item.shape[1] + torch.arange(earlier)[None],
+                           torch.tensor([earlier]))  # fmt: skip
+        with torch.inference_mode():
+            alone = encoder.read(encoder.encode(one))[0, 0]
+        torch.testing.assert_close(vector, alone, atol=1e-5, rtol=1e-4)
 
 
 @settings(deadline=None)  # timing depends on the machine

@@ -1,11 +1,10 @@
 """User vectors and the strictly later events that each is to predict.
 
-A causal encoder gives the user vector as it was after each event, and each predicts an event of the
-next distinct time: events of one time have no order, so one is never the target of another. The
-n-th event of a basket is given the n-th event of the next basket, counted round, so that all its
-events serve as targets. Other encoders see the history up to a random time, and the user vector
-predicts the events of the time that follows. (Every position is trained: Kang and McAuley, SASRec,
-2018.)
+A causal encoder gives the user vector as it was after each distinct time, and it predicts the
+events of the next: events of one time have no order, so one is never the target of another, and
+each event but those of the first time is a target once. Other encoders see the history up to a
+random time, and the user vector predicts the events of the time that follows. (Every position is
+trained: Kang and McAuley, SASRec, 2018.)
 
 Of an encoder with several vectors a user, the one nearest to the target's item predicts it: the
 others are free to stand for something else. What a user scores is the best over all of them. (Cen
@@ -69,11 +68,13 @@ def vectors_long_before(
     """
     causal = event_reader(encoder)
     if causal is not None:
-        vectors, users, places = _at_events(causal, batch, later_places(batch, draws))
+        later = later_places(batch, draws)
+        users, events = torch.nonzero(later >= 0, as_tuple=True)
+        vectors, places = _at_events(causal, batch, users, events), later[users, events]
     else:
         past, following = split_at_random_time(batch, draws)
-        later = batch.present & (torch.arange(batch.item.shape[1]) >= past.length[:, None])
-        users, places = torch.nonzero(later & following.any(1, keepdim=True), as_tuple=True)
+        rest = batch.present & (torch.arange(batch.item.shape[1]) >= past.length[:, None])
+        users, places = torch.nonzero(rest & following.any(1, keepdim=True), as_tuple=True)
         vectors = encoder.read(encoder.encode(past))[users]
     return _nearest(vectors, batch.item[users, places], items), users, places
 
@@ -84,23 +85,17 @@ def _before(
     """All vectors of each user before a target, [N, K, d], and where the targets stand."""
     causal = event_reader(encoder)
     if causal is not None:
-        return _at_events(causal, batch, next_places(batch))
+        users, places = torch.nonzero(batch.present & (batch.group > 0), as_tuple=True)
+        events = batch.group_start[users, places] - 1
+        return _at_events(causal, batch, users, events), users, places
     past, following = split_at_random_time(batch, draws)
     users, places = torch.nonzero(following, as_tuple=True)
     return encoder.read(encoder.encode(past))[users], users, places
 
 
-def _at_events(encoder: EventReader, batch: Batch, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The one vector after each event that has a target, [N, 1, d], and where the targets stand.
-
-    Args:
-        encoder: A causal encoder.
-        batch: B histories of L events.
-        place: Place of each event's target, [B, L]; -1 where it has none.
-    """
-    users, events = torch.nonzero(place >= 0, as_tuple=True)
-    vectors = encoder.read_at_events(encoder.encode(batch))[users, events]
-    return vectors[:, None], users, place[users, events]
+def _at_events(encoder: EventReader, batch: Batch, users: Tensor, events: Tensor) -> Tensor:
+    """The one vector of some users, [N], right after the times of some events, [N]: [N, 1, d]."""
+    return encoder.read_at_events(encoder.encode(batch))[users, events][:, None]
 
 
 def _nearest(vectors: Tensor, target: Tensor, items: Tensor) -> Tensor:
@@ -143,20 +138,6 @@ def best_over_interests(
     for interest in range(1, encoder.interests):
         best = torch.maximum(best, score(vectors[:, interest]))
     return best
-
-
-def next_places(batch: Batch) -> Tensor:
-    """For each event the place of its target: an event of the next distinct time.
-
-    Returns:
-        [B, L], int64; -1 where nothing follows.
-    """
-    width = batch.item.shape[1]
-    begin = batch.next_group_start
-    end = batch.next_group_start.gather(1, begin.clamp(max=width - 1))
-    rank = torch.arange(width) - batch.group_start
-    place = begin + rank % (end - begin).clamp(min=1)
-    return torch.where(batch.present & (begin < batch.length[:, None]), place, -1)
 
 
 def later_places(batch: Batch, draws: torch.Generator) -> Tensor:
