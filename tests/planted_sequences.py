@@ -19,6 +19,7 @@ def plant_sequences(
     *,
     users: int = 120,
     vocabulary: str = "v1",
+    category: str = "leaf",
     items: int = ITEMS,
     seed: int = 5,
     only: Sequence[str] = ("vocabularies", "sequences"),
@@ -85,7 +86,7 @@ def plant_sequences(
         for index in range(2, size + 2)
     ]
     tables = {"vocabularies": tokens, "sequences": rows}
-    producer = {"vocabulary_version": [vocabulary]}
+    producer = {"vocabulary_version": [vocabulary], "category": [category]}
     for name in only:
         key = {"vocabulary_version": vocabulary}
         if name == "sequences":

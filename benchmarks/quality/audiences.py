@@ -32,6 +32,11 @@ from kinsight.demo import CAMPAIGN, data_folder
 LARGEST = 0.3
 SMALLEST = 30
 SMALLEST_ATTRIBUTE = 200
+SEEN = (
+    "What `content_mean` reads was chosen on these demographics (docs/adr/0009): they flatter it, "
+    "and what reads its vectors."
+)
+"""Said under the tables on demographics."""
 FOLDS = 5
 
 Ids = npt.NDArray[np.object_]
@@ -49,7 +54,8 @@ class Audience:
         whole: The same with all events: what encoders are trained on.
         pool: Ids of the users to be ranked and learned from.
         members: Ids of those among them who belong to it.
-        items: Indices of the items that members take next; None for other audiences.
+        target: What members take next; None for other audiences.
+        items: Indices of its items in the vocabulary of ``past``.
         removed: Whether their earlier events of these are removed.
     """
 
@@ -60,6 +66,7 @@ class Audience:
     whole: Past
     pool: Ids
     members: Ids
+    target: str | None = None
     items: npt.NDArray[np.int64] | None = None
     removed: bool = False
 
@@ -161,6 +168,7 @@ def behavioural(
                 past,
                 seen.ids,
                 members[np.isin(members, seen.ids)],
+                target,
                 past.items_of(target),
                 removed,
             )
@@ -200,7 +208,7 @@ def attributes(number: int) -> list[Audience]:
                 past,
                 past.ids,
                 own,
-                np.array(items, dtype=np.int64),
+                items=np.array(items, dtype=np.int64),
             )
         )
     return found

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.quality import tables
-from benchmarks.quality.audiences import Audience, behavioural, demographic
+from benchmarks.quality.audiences import SEEN, Audience, behavioural, demographic
 from benchmarks.quality.lookalike import Cells, families_of, measure
 from benchmarks.quality.recipes import FLOORS, Recipe, recipes
 from benchmarks.quality.shops import SHOPS, at_hand
@@ -58,6 +58,7 @@ def examine(
     draws: int,
     seed: int,
     epochs: int,
+    notes: Sequence[str] = (),
 ) -> None:
     """One table."""
     cells = measure(audiences, wanted, draws, seed, epochs, rows=vector_rows, with_scores=False)
@@ -75,7 +76,7 @@ def examine(
         ["vectors of", "AUC", *(f"beside {floor}" for floor in FLOORS), "added to the bags", "s"],
         rows_of(cells, everything),
         {"auc": cells.auc, "seconds": cells.training},
-        [f"Refused: {one}" for one in cells.refused],
+        [*notes, *(f"Refused: {one}" for one in cells.refused)],
     )  # fmt: skip
 
 
@@ -88,7 +89,7 @@ def main() -> None:
     if "complete_journey" in data:
         examine(
             f"encoders_people_{kind}", f"Encoders and objectives: people ({kind} form)",
-            demographic(), wanted, draws or DRAWS, o.seed, epochs,
+            demographic(), wanted, draws or DRAWS, o.seed, epochs, [SEEN],
         )  # fmt: skip
     others = [SHOPS[name]() for name in data if name != "complete_journey"]
     audiences = [

@@ -21,6 +21,7 @@ import torch
 from benchmarks.quality import tables
 from benchmarks.quality.audiences import (
     FOLDS,
+    SEEN,
     Audience,
     attributes,
     behavioural,
@@ -335,7 +336,7 @@ def report_people(people: Cells, folds: Cells, kind: str, draws: int) -> None:
         "draws, without training; a row counts only the fits that no row above it made.",
         columns, rows,
         {"auc": people.auc, "cross_validated": folds.auc, "seconds": people.seconds},
-        notes_of(people),
+        [*notes_of(people), SEEN],
     )  # fmt: skip
 
 

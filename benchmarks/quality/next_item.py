@@ -9,7 +9,7 @@ but for Amazon Beauty, where nobody takes an item twice and the published figure
 
 HR at k: users with an item of that time among the first k. NDCG at k: over the distinct items of
 the time, the best order = 1. Unknown items count as missed. A category scores the sum of the
-chances of its items.
+chances of its items; encoders that learn nothing score items by products, which are no chances.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +56,20 @@ PUBLISHED_DIFFERS = (
 Score = Callable[[Histories], Tensor]
 """Histories of B users to scores, [B, items]; the higher the sooner."""
 Floats = npt.NDArray[np.float64]
+
+
+class Row(NamedTuple):
+    """One way to rank items.
+
+    Attributes:
+        score: The ranking.
+        seconds: What making it took.
+        has_chances: Whether scores are logs of chances, which add up to those of categories.
+    """
+
+    score: Score
+    seconds: float
+    has_chances: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +169,7 @@ def score_of(made: Made) -> Score | None:
     return products
 
 
-def examine(of: Exam, score: Score, part: tuple[Histories, Histories]) -> dict[str, Floats]:
+def examine(of: Exam, row: Row, part: tuple[Histories, Histories]) -> dict[str, Floats]:
     """Measures of each user: ``HR@k`` and ``NDCG@k`` of items and ``category HR@k`` [n]."""
     past, following = part
     category = torch.from_numpy(of.past.category_of)
@@ -167,16 +182,16 @@ def examine(of: Exam, score: Score, part: tuple[Histories, Histories]) -> dict[s
             for begin in range(batch.start, batch.stop, most):
                 users = order[begin : min(begin + most, batch.stop)]
                 seen = past.take(users)
-                scores = score(seen).float()
+                scores = row.score(seen).float()
                 scores[:, : UNKNOWN + 1] = -torch.inf
                 if not of.allows_repeats:
                     met = torch.from_numpy(seen.padded("item").astype("int64"))
                     scores.scatter_(1, met, -torch.inf)
                 truth = following.take(users).padded("item").astype("int64")
-                rows = _measures(scores, truth, "")
-                if categories > UNKNOWN + 1:
-                    rows |= _of_categories(scores, truth, category, categories)
-                for name, values in rows.items():
+                measured = _measures(scores, truth, "")
+                if row.has_chances and categories > UNKNOWN + 1:
+                    measured |= _of_categories(scores, truth, category, categories)
+                for name, values in measured.items():
                     found.setdefault(name, np.zeros(len(past)))[users] = values
     return found
 
@@ -219,9 +234,9 @@ def train(of: Exam, recipe: Recipe, seed: int, training: Mapping[str, object]) -
 
 def all_scores(
     of: Exam, wanted: Sequence[Recipe], seed: int, training: Mapping[str, object]
-) -> tuple[dict[str, tuple[Score, float]], list[str]]:
-    """Every row with the seconds that making it took, and what was refused."""
-    rows: dict[str, tuple[Score, float]] = {n: (s, 0.0) for n, s in floors(of).items()}
+) -> tuple[dict[str, Row], list[str]]:
+    """Every row, and what was refused."""
+    rows = {name: Row(score, 0.0, True) for name, score in floors(of).items()}
     refused: list[str] = []
     for recipe in wanted:
         made = try_to_make(functools.partial(train, of, recipe, seed, training), recipe, refused)
@@ -229,7 +244,7 @@ def all_scores(
             continue
         score = score_of(made)
         if score is not None:
-            rows[recipe.name] = (score, made.seconds)
+            rows[recipe.name] = Row(score, made.seconds, bool(recipe.objectives))
     return rows, refused
 
 
@@ -258,16 +273,17 @@ def report(
         kind = f"{kind}_by_{stop_by}"
     cells, kept = [], {}
     popular = {}
-    for name, (score, seconds) in rows.items():
+    for name, row in rows.items():
         begun = time.perf_counter()
-        validation = examine(of, score, of.validation)
-        test = examine(of, score, of.test)
-        spent = seconds + time.perf_counter() - begun
+        validation = examine(of, row, of.validation)
+        test = examine(of, row, of.test)
+        spent = row.seconds + time.perf_counter() - begun
         popular = popular or test
         kept[name] = {m: float(v.mean()) for m, v in test.items()}
         beside = tables.paired(test["HR@10"][:, None], popular["HR@10"][:, None])
+        told = [f"{kept[name][m]:.4f}" if m in kept[name] else "" for m in popular]
         cells.append(
-            [name, f"{validation['HR@10'].mean():.4f}", *(f"{v:.4f}" for v in kept[name].values()),
+            [name, f"{validation['HR@10'].mean():.4f}", *told,
              "" if name == "popularity" else str(beside), f"{spent:.0f}"]
         )  # fmt: skip
         print(*cells[-1], flush=True)

@@ -52,13 +52,17 @@ DEFAULT_OBJECTIVE = TrainConfig().objective[0].name
 BESIDE_DEFAULT = ("neighbour_contrastive",)
 """Objectives that are meant beside the default one."""
 
-OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "neighbour_contrastive": {"weight": 0.1},
-    # Few users: fewer fields are safer, see docs/models.md.
-    "transformer": {"fields": ["item", "category"]},
-    "gru": {"fields": ["item", "category"]},
-}
+OPTIONS: Mapping[str, Mapping[str, Any]] = {"neighbour_contrastive": {"weight": 0.1}}
 """Options of an encoder or objective that differ from its defaults, by registered name."""
+
+FIELDS = ("item", "category")
+"""What encoders read of an event, trained or not. Few users: fewer fields are safer, see
+docs/models.md."""
+
+OF_CIRCUMSTANCE = ("property_gated_lstm", "scenario", "time_attention_bilstm")
+"""Encoders that are about when and how things happen: they read all fields."""
+
+_BEAUTY = {"fields": ["item"], "relative_positions": 50, "pooling": "last", "dropout": 0.5}
 
 TRAINING: Mapping[str, Any] = {"learning_rate": 0.005, "minimum_users": 20}
 """Settings of training that differ from the defaults: data of hundreds to thousands of users."""
@@ -71,14 +75,7 @@ OF_DATA: Mapping[str, Mapping[str, Any]] = {
         "learning_rate": 1e-3,
         "holdout_share": 0.05,
         "patience": 10,
-        "encoder": {
-            "transformer": {
-                "fields": ["item"],
-                "relative_positions": 50,
-                "pooling": "last",
-                "dropout": 0.5,
-            },
-        },
+        "encoder": {"transformer": _BEAUTY, "random": _BEAUTY},
     },
 }
 """Settings of training of one data set, and of encoders on it by name: these instead of OPTIONS."""
@@ -118,10 +115,14 @@ class Recipe:
             data: Name of the data set.
         """
         own = dict(OF_DATA.get(data, {}))
-        options = OPTIONS | own.pop("encoder", {})
+        options = {**OPTIONS, **own.pop("encoder", {})}
+        encoder = dict(options.get(self.encoder, {}))
+        has_fields = "fields" in ENCODERS[self.encoder].options_type.model_fields
+        if has_fields and self.encoder not in OF_CIRCUMSTANCE:
+            encoder.setdefault("fields", list(FIELDS))
         return TrainConfig.model_validate(
             {
-                "encoder": {"name": self.encoder, **options.get(self.encoder, {})},
+                "encoder": {"name": self.encoder, **encoder},
                 "objective": [{"name": o, **options.get(o, {})} for o in self.objectives],
                 "seed": seed,
                 "threads": 1,

@@ -110,7 +110,10 @@ def audience_rows(
     """For each way to rank, overlaps of the first tenth: another seed, more days."""
     rows: dict[str, list[list[float]]] = {}
     for audience in audiences:
-        later = dataclasses.replace(audience, past=two.later, whole=two.later, pool=two.later.ids)
+        items = None if audience.target is None else two.later.items_of(audience.target)
+        later = dataclasses.replace(
+            audience, past=two.later, whole=two.later, pool=two.later.ids, items=items
+        )
         variants = (
             crowd_of(audience, {n: made[0] for n, made in two.made.items()}),
             crowd_of(audience, {n: made[1] for n, made in two.made.items()}),

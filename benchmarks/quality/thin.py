@@ -69,8 +69,8 @@ def next_item_by_length(
     rows, refused = all_scores(of, wanted, seed, {"epochs": epochs})
     places = buckets_of(of.test[0].length)
     found: ByBucket = {}
-    for name, (score, _) in rows.items():
-        hits = examine(of, score, of.test)["HR@10"]
+    for name, row in rows.items():
+        hits = examine(of, row, of.test)["HR@10"]
         found[name] = {bucket: hits[inside].tolist() for bucket, inside in places.items()}
     return found, refused
 

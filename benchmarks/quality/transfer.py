@@ -67,7 +67,8 @@ def main() -> None:
         }
         kept[name] = found
         values = {what: np.array([own for own, _ in pairs])[None] for what, pairs in found.items()}
-        rows.append([name, held_out, "by chance", f"{found[TOGETHER][0][1]:.3f}", ""])
+        chance = np.array([by_chance for _, by_chance in found[TOGETHER]])[None]
+        rows.append([name, held_out, "by chance", tables.spread(chance), ""])
         for what, own in values.items():
             beside = "" if what == TOGETHER else str(tables.paired(values[TOGETHER], own))
             rows.append([name, held_out, what, tables.spread(own), beside])
@@ -77,9 +78,9 @@ def main() -> None:
         f"Transfer: a task that was not learned ({kind} form)",
         f"`{RECIPE.name}`: tasks learned together and each alone, at most {epochs} epochs. "
         "Measured on users who were not trained on, a logistic head fitted on half of them: "
-        f"accuracy, or AUC for will_buy; mean ± std of {len(seeds)} seeds of training on the same "
-        "users. The last column: learned together beside this row, paired by seed, 95 % interval. "
-        "Nothing is chosen on what is measured.",
+        f"accuracy, or AUC for will_buy; mean ± std of {len(seeds)} seeds, each of which "
+        "trains anew and holds out other users. The last column: learned together beside this "
+        "row, paired by seed, 95 % interval. Nothing is chosen on what is measured.",
         ["shop", "held-out task", "learned", "told", "together beside it"],
         rows, {"found": kept},
     )  # fmt: skip

@@ -39,9 +39,10 @@ def indices(past: Past, field: str) -> dict[str, int]:
 def earlier_model(made: Made, then: Past, now: Past) -> EarlierModel:
     """A model of an earlier past, readable in the vocabulary of a later one."""
     sizes = then.vocabulary().sizes
-    rows = {f: rows_by_token(indices(now, f), indices(then, f)) for f in TOKEN_FIELDS}
+    today = now.vocabulary().sizes
+    rows = {f: rows_by_token(indices(now, f), indices(then, f), today[f]) for f in TOKEN_FIELDS}
     # Buckets of prices have no names here: the n-th stays the n-th.
-    buckets = np.arange(now.vocabulary().sizes["price"])
+    buckets = np.arange(today["price"])
     rows["price"] = np.minimum(buckets, sizes["price"] - 1)
     model = made.model
     return EarlierModel(

@@ -18,6 +18,7 @@ class Model:
 
     model_version: str
     as_of: dt.date
+    config: str
     config_hash: str
     vocabulary_version: str
     dimension: int

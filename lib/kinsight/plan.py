@@ -25,7 +25,7 @@ from kinsight.models import model_folder
 from kinsight.report.job import report_path
 from kinsight.runs import StageRun, newest_publication
 from kinsight.sequence.versions import version_to_use
-from kinsight.train.job import newest_model, usable_model
+from kinsight.train.job import has_present_settings, newest_model, usable_model
 from kinsight.workspace import Workspace
 
 ALL_STAGES = ("ingest", "sequence", "train", "embed", "segment", "expand", "report")
@@ -147,7 +147,7 @@ class _Planner:
             return Planned("train", reads, f"nothing: the model is {fresh}")
         if newest is None:
             why = "there is no model up to this date"
-        elif newest.config_hash != config.stable_hash():
+        elif not has_present_settings(self.workspace, newest):
             why = f"the settings changed since {newest.model_version}"
         else:
             why = f"{newest.model_version} is of {newest.as_of}"

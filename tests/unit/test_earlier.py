@@ -31,7 +31,7 @@ def item_rows() -> np.ndarray:
     now = {str(31 - index): index for index in range(2, 30)} | {
         f"new {index}": index for index in range(30, 40)
     }
-    return rows_by_token(now, then)
+    return rows_by_token(now, then, GROWN["item"])
 
 
 def earlier(name: str, encoder: Any, basis: torch.Tensor | None = None) -> EarlierModel:
@@ -46,7 +46,23 @@ def test_rows_pass_from_token_to_token() -> None:
     rows = item_rows()
     assert rows[:4].tolist() == [0, 1, 29, 28]
     assert rows[30:].tolist() == [1] * 10
-    assert rows_by_token({}, {"a": 2}).tolist() == [0, 1], "a field without tokens has two rows"
+    wide = rows_by_token({"a": 2}, {"a": 3}, 5)
+    assert wide.tolist() == [0, 1, 3, 1, 1], "a table may be wider than the level that is used"
+
+
+@pytest.mark.parametrize(
+    ("changed", "seen"),
+    [({}, False), ({"seed": 8}, True), ({"holdout_share": 0.2}, True),
+     ({"holdout_share": 0.05}, False)],
+)  # fmt: skip
+def test_a_model_that_learned_from_todays_held_out_users_is_told(
+    changed: dict[str, Any], seen: bool
+) -> None:
+    config = TrainConfig.model_validate({"seed": 7, "holdout_share": 0.1} | changed)
+    model = earlier("gru", build_encoder("gru", OPTIONS, SIZES, seed=1))
+    assert not model.has_seen_held_out(config), "of before this was recorded"
+    model = dataclasses.replace(model, held_out_by=(7, 0.1))
+    assert model.has_seen_held_out(config) == seen
 
 
 LEARNED = sorted(name for name, kind in ENCODERS.items() if kind.learns)

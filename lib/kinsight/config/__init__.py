@@ -16,6 +16,7 @@ from kinsight.config.ingest import (
 from kinsight.config.loading import absolute_path, load_config, parse_settings, read_yaml
 from kinsight.config.shop import KinsightConfig, SparkConfig, TablesConfig
 from kinsight.config.stages import (
+    LEAF,
     ExpandConfig,
     ReportConfig,
     SegmentConfig,
@@ -26,6 +27,7 @@ from kinsight.config.stages import (
 from kinsight.config.train import ComponentConfig, EmbedConfig, ObjectiveConfig, TrainConfig
 
 __all__ = [
+    "LEAF",
     "ComponentConfig",
     "EmbedConfig",
     "EventSourceConfig",

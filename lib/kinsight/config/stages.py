@@ -12,6 +12,10 @@ from kinsight.config.base import Name, Settings, Share
 Cross = Annotated[str, Field(pattern=r"^((brand|price)_in_category(_[1-9]\d?)?|price_in_brand)$")]
 
 
+LEAF = "leaf"
+"""Names the deepest level of the category path."""
+
+
 class SequenceConfig(Settings):
     """Stage `sequence`: events to vocabularies, sequences, user_features and user_bags."""
 
@@ -36,7 +40,10 @@ class SequenceConfig(Settings):
     )
     price_buckets: int = Field(10, ge=1, description="Quantile buckets of the unit price.")
     category_level: int | None = Field(
-        None, ge=1, description="Level of the category path in sequences; the leaf by default."
+        None,
+        ge=1,
+        description="Level of the category path in sequences; the leaf by default. Another level "
+        "asks for a new model.",
     )
     category_shares: int = Field(
         20, ge=1, description="Root categories kept in user_features.category_shares."
@@ -47,6 +54,11 @@ class SequenceConfig(Settings):
         "and categories: `brand` or `price` (the fifth of its product by mean price) in "
         "`category` (the deepest), in `category_N`, or `price_in_brand`.",
     )
+
+    @property
+    def category_of_sequences(self) -> str:
+        """The level of the category path, or `leaf`: what tells sequences from others."""
+        return LEAF if self.category_level is None else f"{self.category_level}"
 
     @model_validator(mode="after")
     def _each_cross_once(self) -> Self:

@@ -14,7 +14,7 @@ from kinsight.encoders.artifact import TRAIN_AGAIN
 from kinsight.encoders.encoding import NOT_FINITE
 from kinsight.errors import IntegrityError, RefusedError
 from kinsight.models import Model, list_models
-from kinsight.runs import Publication, StageRun, StageSummary
+from kinsight.runs import Publication, StageRun, StageSummary, category_of
 from kinsight.spread import rows_by_task, spread
 from kinsight.tables import KeyValue, key_predicate
 from kinsight.workspace import Workspace
@@ -102,20 +102,24 @@ def model_for(run: StageRun, as_of: AsOf, wanted: str | None) -> Model:
 
 
 def fitting_sequences(run: StageRun, as_of: AsOf, model: Model) -> Publication:
-    """The sequences of the date in the model's vocabulary.
+    """The sequences of the date in the model's vocabulary, of the category that it learned.
 
     Raises:
         RefusedError: If there are none of the date, or only in another vocabulary.
     """
-    wanted = model.vocabulary_version
-    found = run.log.newest("sequences", as_of=as_of.date, producer={"vocabulary_version": wanted})
-    if found is not None:
+    wanted = {"vocabulary_version": model.vocabulary_version}
+    found = run.log.newest("sequences", as_of=as_of.date, producer=wanted)
+    made = run.log.newest("models", producer={"model_version": model.model_version})
+    category = category_of(made.record) if made is not None else None
+    if found is not None and category in (None, category_of(found.record)):
         return found
-    other = run.require("sequences", as_of=as_of.date, made_by="sequence")
+    other = run.require("sequences", as_of=as_of.date, made_by="sequence").record
+    vocabularies = ", ".join(other.producer.get("vocabulary_version", []))
     raise RefusedError(
         f"Model {model.model_version} cannot read the sequences of {as_of.date}.",
-        expected=f"sequences in the model's vocabulary {wanted}",
-        found=f"vocabulary {', '.join(other.record.producer.get('vocabulary_version', []))}",
+        expected="sequences in the model's vocabulary "
+        f"{model.vocabulary_version} (category: {category or 'not recorded'})",
+        found=f"vocabulary {vocabularies} (category: {category_of(other) or 'not recorded'})",
         to_do=f"run `kinsight train --as-of {as_of.date}` for a model of that vocabulary, or "
         "set embed.model_version to one",
     )

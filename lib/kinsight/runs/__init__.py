@@ -8,6 +8,7 @@ from kinsight.runs.log import (
     Publication,
     RunLog,
     RunRecord,
+    category_of,
     newest_publication,
     producer_names,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "RunRecord",
     "StageRun",
     "StageSummary",
+    "category_of",
     "newest_publication",
     "producer_names",
 ]

@@ -71,6 +71,14 @@ def newest_publication(
     return Publication(table, best.outputs[table], best)
 
 
+def category_of(record: RunRecord) -> str | None:
+    """Of which category the sequences are that a run made or learned from.
+
+    None for a run of before this was recorded.
+    """
+    return next(iter(record.producer.get("category", [])), None)
+
+
 def producer_names(
     records: Iterable[RunRecord], table: str, key: str, as_of: dt.date | None = None
 ) -> list[str]:

@@ -98,7 +98,10 @@ def run_sequence(
                 histories = gathered.events.as_histories(keep)
             gathered = dataclasses.replace(gathered, events=histories)
             vocabulary = _make_vocabulary(run, as_of, settings, gathered, keep)
-        run.producer = {"vocabulary_version": [vocabulary.version]}
+        run.producer = {
+            "vocabulary_version": [vocabulary.version],
+            "category": [settings.category_of_sequences],
+        }
         _write_outputs(run, as_of, settings, window, gathered, vocabulary, keep)
         return run.summary()
 

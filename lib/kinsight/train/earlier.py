@@ -46,6 +46,7 @@ class EarlierModel:
         sizes: Rows of its vocabulary tables.
         rows: By field, the index that each of today's indices had then [size]; unknown where it
             had none.
+        held_out_by: Seed and share that chose whom it did not learn from; None if not known.
     """
 
     version: str
@@ -55,6 +56,7 @@ class EarlierModel:
     item_basis: Tensor | None
     sizes: Mapping[str, int]
     rows: Mapping[str, IntArray]
+    held_out_by: tuple[int, float] | None = None
 
     def is_like(self, config: TrainConfig) -> bool:
         """Whether a training makes the same encoder with the same options."""
@@ -63,6 +65,13 @@ class EarlierModel:
         # Those of a model that was made before an option existed are read with its default.
         had = encoder_options(self.name, self.options)
         return had == encoder_options(self.name, config.encoder.options)
+
+    def has_seen_held_out(self, config: TrainConfig) -> bool:
+        """Whether it learned from users whom a training holds out: they are no test of it."""
+        if self.held_out_by is None:
+            return False
+        seed, share = self.held_out_by
+        return seed != config.seed or share < config.holdout_share
 
     def translate(self, histories: Histories) -> Histories:
         """Histories of today's vocabulary in that of the model."""

@@ -12,14 +12,14 @@ from functools import partial
 import torch
 
 import kinsight
-from kinsight.config import TrainConfig
+from kinsight.config import LEAF, TrainConfig
 from kinsight.dates import AsOf
 from kinsight.encoders.artifact import Artifact
 from kinsight.encoders.registry import encoder_type
 from kinsight.errors import EnvironmentProblem
 from kinsight.models import Model, list_models, model_folder
 from kinsight.objectives.registry import check_choices
-from kinsight.runs import StageRun, StageSummary
+from kinsight.runs import StageRun, StageSummary, category_of
 from kinsight.tables import KeyValue, key_predicate, table_schema
 from kinsight.train.checkpoint import FOLDER, Checkpoints
 from kinsight.train.distributed import Distributed
@@ -55,9 +55,12 @@ def run_train(
     with workspace.run("train", as_of, config, latest_input) as run, ExitStack() as scratch:
         published = run.require("sequences", as_of=as_of.date, made_by="sequence")
         name = published.record.producer["vocabulary_version"][0]
+        category = category_of(published.record)
         with run.step("reading the vocabulary and the earlier model"):
             vocabulary = read_vocabulary(run, name)
-            earlier = read_earlier_model(run, workspace, as_of, name)
+            earlier = read_earlier_model(
+                run, workspace.config.tables, as_of, vocabulary, category or LEAF
+            )
         key: dict[str, KeyValue] = {"as_of": as_of.date, "vocabulary_version": name}
         pinned = run.earlier_version("sequences", {"vocabulary_version": name})
         sequences = run.read("sequences", published.version if pinned is None else pinned)
@@ -105,6 +108,8 @@ def run_train(
         )
         version = _publish(run, workspace, as_of, artifact, trained, len(survey.held_out))
         run.producer = {"model_version": [version], "vocabulary_version": [name]}
+        if category:
+            run.producer["category"] = [category]
         run.metrics |= trained.measures | trained.times
         _warn_if_weak(run)
         summary = run.summary()
@@ -184,11 +189,20 @@ def usable_model(workspace: Workspace, as_of: AsOf) -> Model | None:
         The newest model of the date, if it is younger than ``train.refresh_after_days`` and was
         trained with the present settings.
     """
-    config = workspace.config.train
     model = newest_model(workspace, as_of)
-    if model is None or model.config_hash != config.stable_hash():
+    if model is None or not has_present_settings(workspace, model):
         return None
-    return model if (as_of.date - model.as_of).days < config.refresh_after_days else None
+    days = (as_of.date - model.as_of).days
+    return model if days < workspace.config.train.refresh_after_days else None
+
+
+def has_present_settings(workspace: Workspace, model: Model) -> bool:
+    """Whether a model was trained as `train` says, on categories as `sequence` writes them."""
+    if model.config_hash != workspace.config.train.stable_hash():
+        return False
+    made = workspace.log.newest("models", producer={"model_version": model.model_version})
+    category = category_of(made.record) if made is not None else None
+    return category in (None, workspace.config.sequence.category_of_sequences)
 
 
 def newest_model(workspace: Workspace, as_of: AsOf) -> Model | None:

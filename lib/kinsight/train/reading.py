@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from pyspark.sql import functions as F
 
+from kinsight.config import LEAF, TablesConfig
 from kinsight.dates import AsOf
 from kinsight.encoders.artifact import read_recorded
 from kinsight.encoders.event_input import UNKNOWN
 from kinsight.encoders.histories import TOKEN_FIELDS, IntArray
 from kinsight.errors import IntegrityError
 from kinsight.models import list_models, model_folder
-from kinsight.runs import StageRun, newest_publication
+from kinsight.runs import StageRun, category_of, newest_publication
 from kinsight.tables import key_predicate
 from kinsight.train.earlier import EarlierModel
 from kinsight.train.training import Vocabulary
-from kinsight.workspace import Workspace
 
 
 def read_vocabulary(run: StageRun, version: str) -> Vocabulary:
@@ -47,7 +48,7 @@ def read_vocabulary(run: StageRun, version: str) -> Vocabulary:
 
 
 def read_earlier_model(
-    run: StageRun, workspace: Workspace, as_of: AsOf, vocabulary: str
+    run: StageRun, tables: TablesConfig, as_of: AsOf, vocabulary: Vocabulary, category: str
 ) -> EarlierModel | None:
     """The newest ready model of an earlier date, readable in today's vocabulary.
 
@@ -56,9 +57,10 @@ def read_earlier_model(
 
     Args:
         run: The run.
-        workspace: Configuration of sequences and tables.
+        tables: Where models lie.
         as_of: The date.
-        vocabulary: Version of today's vocabulary.
+        vocabulary: Today's.
+        category: Level of today's categories, or `leaf`.
     """
     version = run.earlier_version("models")
     if version is None and run.earlier_version("vocabularies") is None:
@@ -71,14 +73,18 @@ def read_earlier_model(
     if model is None:
         return None
     try:
-        folder = model_folder(workspace.config.tables, model.model_version)
+        folder = model_folder(tables, model.model_version)
         artifact = read_recorded(folder, model.sha256, model.vocabulary_version)
         encoder = artifact.build()
     except IntegrityError as error:
         run.warn(f"the earlier model {model.model_version} cannot be compared with: {error}")
         return None
-    level = workspace.config.sequence.category_level
-    now, then = _indices(run, (vocabulary, model.vocabulary_version), level)
+    trained_by = json.loads(model.config)
+    made = newest_publication(
+        run.records(), "models", producer={"model_version": model.model_version}
+    )
+    categories = category, (category_of(made.record) if made else None) or category
+    now, then = _indices(run, (vocabulary.version, model.vocabulary_version), categories)
     return EarlierModel(
         version=model.model_version,
         name=artifact.encoder,
@@ -86,21 +92,26 @@ def read_earlier_model(
         encoder=encoder,
         item_basis=artifact.item_basis(),
         sizes=artifact.vocabulary_sizes,
-        rows={field: rows_by_token(now[field], then[field]) for field in TOKEN_FIELDS},
+        rows={
+            field: rows_by_token(now[field], then[field], vocabulary.sizes[field])
+            for field in TOKEN_FIELDS
+        },
+        held_out_by=(trained_by["seed"], trained_by["holdout_share"]) if trained_by else None,
     )
 
 
-def rows_by_token(now: Mapping[str, int], then: Mapping[str, int]) -> IntArray:
+def rows_by_token(now: Mapping[str, int], then: Mapping[str, int], size: int) -> IntArray:
     """The index that each of today's tokens had then.
 
     Args:
         now: Index of each token in today's vocabulary.
         then: The same of an earlier one.
+        size: Rows of the field's table today: of categories it holds the widest level.
 
     Returns:
-        By today's index, [largest + 1, at least 2]; padding stays, unknown where there was none.
+        By today's index, [size]; padding stays, unknown where there was none.
     """
-    rows = np.full(max(now.values(), default=UNKNOWN) + 1, UNKNOWN, dtype=np.int64)
+    rows = np.full(size, UNKNOWN, dtype=np.int64)
     rows[0] = 0
     for token, index in now.items():
         rows[index] = then.get(token, UNKNOWN)
@@ -108,9 +119,9 @@ def rows_by_token(now: Mapping[str, int], then: Mapping[str, int]) -> IntArray:
 
 
 def _indices(
-    run: StageRun, versions: Sequence[str], category_level: int | None
+    run: StageRun, versions: Sequence[str], categories: Sequence[str]
 ) -> list[dict[str, dict[str, int]]]:
-    """Index of each token of the fields of sequences, in each of some vocabularies."""
+    """Index of each token of the fields of sequences, in vocabularies with levels of category."""
     published = run.require(
         "vocabularies", producer={"vocabulary_version": versions[0]}, made_by="sequence"
     )
@@ -121,9 +132,10 @@ def _indices(
     for version, field, token, index in rows.select(*columns).toPandas().itertuples(index=False):
         found[version].setdefault(field, {})[token] = index
     indices = []
-    for tables in (found[version] for version in versions):
+    for version, level in zip(versions, categories, strict=True):
+        tables = found[version]
         levels = sum(field.startswith("category_") for field in tables)
-        category = f"category_{min(category_level or levels, levels)}"
+        category = f"category_{levels if level == LEAF else min(int(level), levels)}"
         names = {field: category if field == "category" else field for field in TOKEN_FIELDS}
         indices.append({field: tables.get(name, {}) for field, name in names.items()})
     return indices

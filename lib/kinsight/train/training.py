@@ -209,6 +209,11 @@ def _start_warm(
         progress.say("beginning anew: there is no model of an earlier date")
     elif not earlier.is_like(config):
         progress.say(f"beginning anew: {earlier.version} has another encoder or other options")
+    elif earlier.has_seen_held_out(config):
+        progress.say(
+            f"beginning anew: {earlier.version} learned from users who are held out now, as "
+            "train.seed or train.holdout_share changed"
+        )
     else:
         earlier.start(encoder)
         progress.say(f"beginning with the weights of {earlier.version}")

@@ -69,7 +69,7 @@ def plant_model(
         "train",
         {"models": [row]},
         as_of=as_of,
-        producer={"model_version": [version]},
+        producer={"model_version": [version], "category": ["leaf"]},
         key=key,
     )
     return artifact
@@ -213,8 +213,19 @@ def test_another_vocabulary_is_refused_with_the_way_to_do_it_right(embedded: Emb
     with pytest.raises(RefusedError) as refused:
         run_embed(workspace, workspace.as_of("2024-03-08"))
     assert "vocabulary v1" in refused.value.expected
-    assert refused.value.found == "vocabulary v2"
+    assert refused.value.found == "vocabulary v2 (category: leaf)"
     assert "kinsight train --as-of 2024-03-08" in refused.value.to_do
+
+
+def test_categories_of_another_level_are_refused_though_their_vocabulary_is_the_models(
+    embedded: Embedded,
+) -> None:
+    workspace = embedded.workspace
+    plant_sequences(workspace, "2024-03-09", category="1", users=10)
+    with pytest.raises(RefusedError) as refused:
+        run_embed(workspace, workspace.as_of("2024-03-09"))
+    assert refused.value.expected == "sequences in the model's vocabulary v1 (category: leaf)"
+    assert refused.value.found == "vocabulary v1 (category: 1)"
 
 
 @pytest.fixture

@@ -133,9 +133,11 @@ def test_a_model_is_usable_until_it_is_old_or_the_settings_change(trained: Train
     assert usable_model(workspace, workspace.as_of("2024-02-29")) is None
     settings = workspace.config.train.model_copy(update={"seed": 8})
     changed = workspace.config.model_copy(update={"train": settings})
-    assert (
-        usable_model(dataclasses.replace(workspace, config=changed), workspace.as_of(DATE)) is None
-    )
+    level = workspace.config.sequence.model_copy(update={"category_level": 1})
+    other_level = workspace.config.model_copy(update={"sequence": level})
+    for config in (changed, other_level):
+        changed_workspace = dataclasses.replace(workspace, config=config)
+        assert usable_model(changed_workspace, workspace.as_of(DATE)) is None
 
 
 def test_a_rerun_reads_the_sequences_that_its_run_read(trained: Trained) -> None:
