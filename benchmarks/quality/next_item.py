@@ -29,7 +29,15 @@ from torch import Tensor
 from benchmarks.quality import tables
 from benchmarks.quality.audiences import past_of
 from benchmarks.quality.history import Past, before
-from benchmarks.quality.recipes import Made, Recipe, batch_of, make, recipes, try_to_make
+from benchmarks.quality.recipes import (
+    TRAINED_ENCODER,
+    Made,
+    Recipe,
+    batch_of,
+    make,
+    recipes,
+    try_to_make,
+)
 from benchmarks.quality.shops import BEAUTY, BEAUTY_SEQUENCES, SHOPS, at_hand, beauty
 from kinsight.encoders.event_input import UNKNOWN
 from kinsight.encoders.histories import Histories, cut_by_tokens
@@ -37,6 +45,9 @@ from kinsight.objectives.base import ItemObjective
 from kinsight.objectives.ranking import SCORES_AT_MOST, split_latest
 
 AT = (10, 20)
+PURCHASES = "purchase HR@10"
+BY_ITEM, BY_TYPE = (f"{TRAINED_ENCODER} + {name}" for name in ("next_item", "type_then_item"))
+"""Recipes that are compared by the next purchase, which one of them foretells as such."""
 PUBLISHED = (
     ("popularity, published", ".0152", ".0068", "", ""),
     ("GRU4Rec, published", ".0283", ".0137", "", ""),
@@ -65,11 +76,13 @@ class Row(NamedTuple):
         score: The ranking.
         seconds: What making it took.
         has_chances: Whether scores are logs of chances, which add up to those of categories.
+        purchases: The ranking of what is purchased next, where it is another.
     """
 
     score: Score
     seconds: float
     has_chances: bool
+    purchases: Score | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,6 +163,15 @@ def floors(of: Exam) -> dict[str, Score]:
     return {"popularity": popularity, "items met last": recent}
 
 
+def purchases_of(made: Made) -> Score | None:
+    """How a recipe ranks items to be purchased; None where its objectives say nothing of items."""
+    encoder = made.encoder
+    ranking = [one for one in made.objectives.values() if isinstance(one, ItemObjective)]
+    if not ranking:
+        return None
+    return lambda histories: ranking[0].purchase_scores(encoder, batch_of(encoder, histories))
+
+
 def score_of(made: Made) -> Score | None:
     """How a recipe ranks items; None where its objectives say nothing of items.
 
@@ -170,8 +192,14 @@ def score_of(made: Made) -> Score | None:
 
 
 def examine(of: Exam, row: Row, part: tuple[Histories, Histories]) -> dict[str, Floats]:
-    """Measures of each user: ``HR@k`` and ``NDCG@k`` of items and ``category HR@k`` [n]."""
+    """Measures of each user: ``HR@k`` and ``NDCG@k`` of items and ``category HR@k`` [n].
+
+    Also ``purchase HR@k`` and so on, of the items that are purchased at that time, where purchases
+    are one of several types; NaN for users who purchase nothing then.
+    """
     past, following = part
+    vocabulary = of.past.vocabulary()
+    purchase = vocabulary.purchase if int((vocabulary.type_frequency > 0).sum()) > 1 else None
     category = torch.from_numpy(of.past.category_of)
     categories = int(category.max()) + 1
     found: dict[str, Floats] = {}
@@ -187,10 +215,18 @@ def examine(of: Exam, row: Row, part: tuple[Histories, Histories]) -> dict[str, 
                 if not of.allows_repeats:
                     met = torch.from_numpy(seen.padded("item").astype("int64"))
                     scores.scatter_(1, met, -torch.inf)
-                truth = following.take(users).padded("item").astype("int64")
+                comes = following.take(users)
+                truth = comes.padded("item").astype("int64")
                 measured = _measures(scores, truth, "")
                 if row.has_chances and categories > UNKNOWN + 1:
                     measured |= _of_categories(scores, truth, category, categories)
+                if purchase is not None:
+                    bought = np.where(comes.padded("event_type") == purchase, truth, 0)
+                    chances = scores if row.purchases is None else row.purchases(seen).float()
+                    chances[:, : UNKNOWN + 1] = -torch.inf
+                    nobody = ~(bought > UNKNOWN).any(axis=1)
+                    for name, values in _measures(chances, bought, "purchase ").items():
+                        measured[name] = np.where(nobody, np.nan, values)
                 for name, values in measured.items():
                     found.setdefault(name, np.zeros(len(past)))[users] = values
     return found
@@ -244,7 +280,9 @@ def all_scores(
             continue
         score = score_of(made)
         if score is not None:
-            rows[recipe.name] = Row(score, made.seconds, bool(recipe.objectives))
+            rows[recipe.name] = Row(
+                score, made.seconds, bool(recipe.objectives), purchases_of(made)
+            )
     return rows, refused
 
 
@@ -272,14 +310,17 @@ def report(
     if stop_by != "ranking":
         kind = f"{kind}_by_{stop_by}"
     cells, kept = [], {}
-    popular = {}
+    popular: dict[str, Floats] = {}
+    bought: dict[str, Floats] = {}
     for name, row in rows.items():
         begun = time.perf_counter()
         validation = examine(of, row, of.validation)
         test = examine(of, row, of.test)
         spent = row.seconds + time.perf_counter() - begun
         popular = popular or test
-        kept[name] = {m: float(v.mean()) for m, v in test.items()}
+        if PURCHASES in test:
+            bought[name] = test[PURCHASES]
+        kept[name] = {m: float(np.nanmean(v)) for m, v in test.items()}
         beside = tables.paired(test["HR@10"][:, None], popular["HR@10"][:, None])
         told = [f"{kept[name][m]:.4f}" if m in kept[name] else "" for m in popular]
         cells.append(
@@ -288,6 +329,12 @@ def report(
         )  # fmt: skip
         print(*cells[-1], flush=True)
     measures = list(next(iter(kept.values())))
+    buyers = int((~np.isnan(bought["popularity"])).sum()) if bought else 0
+    notes = list(PUBLISHED_DIFFERS if of.name == BEAUTY else ())
+    if {BY_TYPE, BY_ITEM} <= set(bought):
+        difference = tables.paired(bought[BY_TYPE][:, None], bought[BY_ITEM][:, None])
+        notes.append(f"{PURCHASES}: {BY_TYPE} beside {BY_ITEM}, paired by user: {difference}.")
+    notes += [f"Refused: {told}" for told in refused]
     if of.name == BEAUTY:
         blank = [""] * (len(measures) - 4)
         for name, *published in PUBLISHED:
@@ -302,11 +349,12 @@ def report(
         "part; the validation column chose "
         f"{'the settings of training and transformer' if of.name == BEAUTY else 'nothing'}, "
         f"the test column nothing. A rate has a standard error of at most {error:.3f}. Difference: "
-        "HR@10 paired by user with popularity, 95 % interval.",
+        "HR@10 paired by user with popularity, 95 % interval."
+        + (f" Purchases: of the {buyers} users who purchase something at "
+           "their latest time." if bought else ""),
         ["ranked by", "validation HR@10", *measures, "beside popularity", "s"],
         cells, {"test": kept},
-        [*(PUBLISHED_DIFFERS if of.name == BEAUTY else ()),
-         *(f"Refused: {told}" for told in refused)],
+        notes,
     )  # fmt: skip
 
 

@@ -119,6 +119,10 @@ class ItemObjective(Objective):
     def scores(self, encoder: Encoder, batch: Batch) -> Tensor:
         """How likely each item comes next, [B, items]: higher is likelier."""
 
+    def purchase_scores(self, encoder: Encoder, batch: Batch) -> Tensor:
+        """The same if what comes next is a purchase."""
+        return self.scores(encoder, batch)
+
 
 class FittedObjective(Objective):
     """An objective that learns something from a sample of users first, which then stays frozen.

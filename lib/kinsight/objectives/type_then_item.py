@@ -124,8 +124,8 @@ class TypeThenItem(ItemObjective):
 
         return best_over_interests(encoder, batch, of_any_type)
 
-    def measures(self, encoder: Encoder, held_out: Histories, tokens: int) -> dict[str, float]:
-        """Hits among ten for the latest time, of any type, and the latest purchase."""
+    def purchase_scores(self, encoder: Encoder, batch: Batch) -> Tensor:
+        """How likely each item is that of the next purchase, [B, items], as logits."""
         items = encoder.item_vectors()
 
         def of_purchases(vectors: Tensor) -> Tensor:
@@ -133,11 +133,16 @@ class TypeThenItem(ItemObjective):
             kind = torch.full((len(user),), self.data.purchase or UNKNOWN)
             return self.softmax.scores(items, self._given(user, kind))
 
+        return best_over_interests(encoder, batch, of_purchases)
+
+    def measures(self, encoder: Encoder, held_out: Histories, tokens: int) -> dict[str, float]:
+        """Hits among ten for the latest time, of any type, and the latest purchase."""
+
         def any_type(batch: Batch) -> Tensor:
             return self.scores(encoder, batch)
 
         def purchases(batch: Batch) -> Tensor:
-            return best_over_interests(encoder, batch, of_purchases)
+            return self.purchase_scores(encoder, batch)
 
         return next_item_measures(
             any_type, self.data.item_frequency, held_out, tokens
