@@ -177,6 +177,23 @@ def test_equal_users_cannot_be_split_and_the_search_still_ends() -> None:
     vectors = unit_rows(np.ones((200, 4)))
     centroids = fit_within_limits(vectors, unit_rows(np.eye(4)), Limits(0.05, 0.4))
     assert np.isfinite(centroids).all()
+    assert len(centroids) == 2
+
+
+@pytest.mark.parametrize("share", [0.3, 0.4, 0.6])
+def test_equal_users_over_the_limit_stay_together_and_the_other_clusters_keep_it(
+    share: float,
+) -> None:
+    vectors, _ = planted(2_000, 10, 8, noise=0.3)
+    equal = int(share * len(vectors))
+    vectors[:equal] = vectors[0]
+    limits = Limits(0.022, 0.27)
+    centroids = fit_within_limits(vectors, fit_centroids(vectors, 10, 20, 4, seed=0), limits)
+    sizes = np.bincount(nearest(vectors, centroids), minlength=len(centroids))
+    others = np.delete(sizes, sizes.argmax())
+    assert equal <= sizes.max() < equal + limits.minimum * len(vectors)
+    assert others.min() >= limits.minimum * len(vectors)
+    assert others.max() <= limits.maximum * len(vectors)
 
 
 class TestAssignment:

@@ -121,7 +121,7 @@ class SegmentConfig(Settings):
     minimum_share: float = Field(
         0.02, ge=0, lt=0.5, description="Smaller segments are dissolved into their neighbours."
     )
-    maximum_share: Share = Field(0.3, description="Larger segments are split.")
+    maximum_share: Share = Field(0.3, description="Larger segments are split, but not equal users.")
     sample_users: int = Field(200_000, ge=100, description="Users the centroids are fitted on.")
     holdout_share: Share = Field(
         0.3, description="Users, by id hash, on whom names and rules are checked, not made."

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from kinsight.bags import bag_fields
 from kinsight.dates import AsOf
 from kinsight.encoders.histories import COLUMNS
+from kinsight.errors import RefusedError
 from kinsight.expand.definition import AudienceDefinition
 from kinsight.expand.linked import Identities, with_refusals
 from kinsight.expand.measures import FloatArray
@@ -35,7 +36,8 @@ class Inputs:
         attributes: user_id, attributes, consent as known at the instant.
         bags: user_id, bags.
         vectors: user_id, vector: the vector of each user; of several all, one after another.
-        segment_members: By segmentation: user_id, segment_id (the main segment).
+        segment_members: By segmentation: user_id, segment_id (the main segment); or why there are
+            none, which refuses the audiences that ask for it and no others.
         vocabulary: field, index, token, label of the bags.
         titles: item_id, title as known at the instant, of the items that have one.
         token_weights: By field of the bags, the inverse document frequency of each index.
@@ -52,7 +54,7 @@ class Inputs:
     attributes: DataFrame
     bags: DataFrame
     vectors: DataFrame
-    segment_members: dict[str, DataFrame]
+    segment_members: dict[str, DataFrame | RefusedError]
     vocabulary: DataFrame
     titles: DataFrame
     token_weights: dict[str, FloatArray]
@@ -160,16 +162,33 @@ def user_vectors(rows: DataFrame, interests: int) -> DataFrame:
 
 
 def _attributes(run: StageRun, as_of: AsOf) -> DataFrame:
-    """The newest attributes and consent of each user from before the instant."""
-    users = _rows_of(run, "users")
-    # Of rows of one file and time the greatest content wins, a refusal over a consent.
-    refused = F.transform_values("consent", lambda _, given: ~given)
-    parts = [F.array_sort(F.map_entries(part)) for part in (refused, F.col("attributes"))]
-    content = F.to_json(F.struct(*(part.alias(f"part_{n}") for n, part in enumerate(parts))))
-    order = F.struct("valid_from", "source_file_id", content.alias("content"))
-    newest = F.max_by(F.struct("attributes", "consent"), order).alias("newest")
-    known = users.where(F.col("valid_from") < F.lit(as_of.instant))
-    return known.groupBy("user_id").agg(newest).select("user_id", "newest.*")
+    """What each user's attributes and consent were just before the instant."""
+    known = _rows_of(run, "users").where(F.col("valid_from") < F.lit(as_of.instant))
+    return newest_values(known)
+
+
+def newest_values(users: DataFrame) -> DataFrame:
+    """user_id, attributes, consent: the newest value of each attribute and of each consent.
+
+    One file may bring the attributes and another the consent, so a row says nothing of what it
+    does not hold. Of values of one file and time the greatest wins, a refusal over a consent.
+
+    Args:
+        users: Rows of users.
+    """
+    attributes = _newest_entries(users, "attributes", F.col("value"))
+    return attributes.join(_newest_entries(users, "consent", ~F.col("value")), "user_id", "full")
+
+
+def _newest_entries(users: DataFrame, column: str, preferred: Column) -> DataFrame:
+    """user_id and one map column with the newest value of each of its keys."""
+    entries = users.select(
+        "user_id", "valid_from", "source_file_id", F.explode(column).alias("key", "value")
+    )
+    newest = F.max_by("value", F.struct("valid_from", "source_file_id", preferred)).alias("value")
+    values = entries.groupBy("user_id", "key").agg(newest)
+    together = F.map_from_entries(F.collect_list(F.struct("key", "value")))
+    return values.groupBy("user_id").agg(together.alias(column))
 
 
 def _identities(run: StageRun, as_of: AsOf) -> Identities | None:
@@ -182,14 +201,13 @@ def _identities(run: StageRun, as_of: AsOf) -> Identities | None:
     return Identities(run.read("identities", version), as_of.instant) if version else None
 
 
-def _members(run: StageRun, as_of: AsOf, segmentation: str) -> DataFrame:
-    """user_id and main segment of a segmentation of the date."""
-    found = run.require(
-        "segment_members",
-        as_of=as_of.date,
-        producer={"segmentation": segmentation},
-        made_by="segment",
-    )
+def _members(run: StageRun, as_of: AsOf, segmentation: str) -> DataFrame | RefusedError:
+    """user_id and main segment of a segmentation of the date, or that it was not made."""
+    wanted = {"segmentation": segmentation}
+    try:
+        found = run.require("segment_members", as_of=as_of.date, producer=wanted, made_by="segment")
+    except RefusedError as error:
+        return error
     rows = run.read(found).where(F.col("as_of") == F.lit(as_of.date))
     rows = rows.where((F.col("segmentation") == segmentation) & (F.col("membership_rank") == 0))
     return rows.select("user_id", "segment_id")

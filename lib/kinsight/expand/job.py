@@ -15,10 +15,12 @@ from kinsight.dates import AsOf
 from kinsight.expand.admitted import Admitted, SeedCounts
 from kinsight.expand.collecting import collect_basis, collect_samples
 from kinsight.expand.definition import AudienceDefinition, load_audiences
+from kinsight.expand.evaluation import FEWEST_WITHIN
 from kinsight.expand.executor import NUMBERED
 from kinsight.expand.executor_fits import fit_in_executors
 from kinsight.expand.fitting import Expansion, fit_expansion
 from kinsight.expand.gate import (
+    by_construction,
     count_seeds,
     oversized,
     refusal,
@@ -26,9 +28,10 @@ from kinsight.expand.gate import (
     seeds_needed,
 )
 from kinsight.expand.inputs import Inputs, read_inputs
-from kinsight.expand.lists import Lists, read_lists
+from kinsight.expand.lists import ListKey, Lists, read_lists
 from kinsight.expand.naming import reasons_of
 from kinsight.expand.parallel import side_by_side
+from kinsight.expand.predicates import Predicate
 from kinsight.expand.publish import (
     Refusal,
     churn_since_previous,
@@ -43,7 +46,7 @@ from kinsight.expand.ranking import (
     rank_users,
     reach_is_filled,
 )
-from kinsight.expand.roles import SUPPRESSED, TRUTH, UNSURE
+from kinsight.expand.roles import LISTED, TRUTH, UNSURE
 from kinsight.expand.roster import Roster, build_roster, compile_predicates
 from kinsight.expand.scoring import score_users
 from kinsight.expand.truth import truth_metrics
@@ -78,7 +81,7 @@ def run_expand(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False)
             roster = build_roster(inputs, readable, lists, predicates, config.seed)
             admitted, refused = _apply_gate(audiences, inputs, lists, roster, config)
         inputs = dataclasses.replace(inputs, basis=collect_basis(roster, inputs, admitted))
-        _tell(run, admitted, refused, config)
+        _tell(run, admitted, refused, predicates, config)
         _tell_of_lists(run, admitted, lists, roster)
         expansions = _fit(run, roster, inputs, admitted, config)
         names = [a.name for a in audiences]
@@ -116,9 +119,13 @@ def _apply_gate(
 
 
 def _tell(
-    run: StageRun, admitted: Sequence[Admitted], refused: Sequence[Refusal], config: ExpandConfig
+    run: StageRun,
+    admitted: Sequence[Admitted],
+    refused: Sequence[Refusal],
+    predicates: Mapping[ListKey, Predicate],
+    config: ExpandConfig,
 ) -> None:
-    """Count and warn: what was refused and why, and where seeds are few."""
+    """Count and warn: what was refused and why, where seeds are few or were made from features."""
     run.counts["audiences_published"] = len(admitted)
     run.counts["audiences_refused"] = len(refused)
     for missed in refused:
@@ -127,11 +134,9 @@ def _tell(
         counts = audience.counts
         run.counts[f"{audience.name}.seeds_sent"] = counts.sent
         run.counts[f"{audience.name}.seeds_matched"] = counts.matched
-        if audience.definition.seeds.segment is not None:
-            run.warn(
-                f"audience {audience.name}: its seeds are a segment, made from what ranks its "
-                "members; a high AUC says that the segment is found again, nothing more"
-            )
+        circular = by_construction(audience.definition, predicates.get((audience.name, "seeds")))
+        if circular is not None:
+            run.warn(f"audience {audience.name}: {circular}")
         too_large = oversized(audience.definition.sizes or config.sizes, counts.ranked)
         if too_large is not None:
             run.warn(f"audience {audience.name}: {too_large}")
@@ -159,7 +164,7 @@ def _tell_of_lists(
         )
     for audience in admitted:
         name = audience.name
-        for use, flag in (("suppress", SUPPRESSED), ("truth", TRUTH)):
+        for use, flag in (("suppress", LISTED), ("truth", TRUTH)):
             listed = lists.counts.get((name, use))
             if listed is not None and not roster.having(name, flag):
                 run.warn(
@@ -191,6 +196,13 @@ def _fit(
         name = expansion.audience.name
         run.metrics[f"{name}.auc"] = expansion.chosen.auc
         run.metrics[f"{name}.activity_auc"] = expansion.activity.auc
+        rough = [at.name for at in expansion.levels if expansion.chosen.is_rough(at.share)]
+        if rough:
+            run.warn(
+                f"audience {name}: fewer than {FEWEST_WITHIN} of the sampled users lie within "
+                f"{', '.join(rough)}, so recall and lift are rough there; raise "
+                "expand.background_users, or ask for larger sizes"
+            )
         if not expansion.verdict.beats_activity:
             run.warn(f"audience {name}: {expansion.verdict.text}")
     return expansions

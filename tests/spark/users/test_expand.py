@@ -20,12 +20,13 @@ from kinsight.expand import job
 from kinsight.expand.admitted import Admitted
 from kinsight.expand.executor_fits import fit_in_executors, keys_apart
 from kinsight.expand.fitting import Expansion, fit_expansion
-from kinsight.expand.inputs import Inputs, user_vectors
+from kinsight.expand.inputs import Inputs, newest_values, user_vectors
 from kinsight.expand.job import run_expand
 from kinsight.expand.linked import Identities, with_linked_users, with_refusals
 from kinsight.expand.parallel import SideBySide
 from kinsight.expand.roster import Roster
 from kinsight.expand.sample import Sample
+from kinsight.plan import plan
 from kinsight.runs import StageSummary
 from kinsight.workspace import Workspace
 from tests.conftest import open_test_workspace
@@ -75,6 +76,7 @@ keep_seeds: true
     "busy": "{seeds: {predicate: events > 40}, scorer: bag_logistic}",
     "oversized": """
 seeds: {file: lists/truth.csv}
+suppress: {file: lists/strangers.csv, predicate: "NOT consent['email']"}
 scorer: centroid
 sizes: {shares: [], counts: [5, 5000]}
 """,
@@ -84,6 +86,7 @@ sizes: {shares: [], counts: [5, 5000]}
     "missing": "seeds: {file: lists/none.csv}",
     "broken": "seeds: {file: lists/broken.parquet}",
     "retired": "seeds: {segment: s99}",
+    "mistyped": "seeds: {segment: s01, segmentation: mian}",
     "open-door": """
 seeds: {file: lists/seeds 1.csv, column: customer}
 suppress: {file: lists/other ids.csv}
@@ -91,6 +94,14 @@ suppress: {file: lists/other ids.csv}
     "misspelt": """
 seeds: {file: lists/seeds 1.csv, column: customer}
 suppress: {predicate: "consent['e-mail'] = false"}
+""",
+    "lost-zeros": """
+seeds: {file: lists/seeds 1.csv, column: customer}
+suppress: {file: lists/other ids.csv, predicate: "NOT consent['email']"}
+""",
+    "misspelt-beside": """
+seeds: {file: lists/seeds 1.csv, column: customer}
+suppress: {file: lists/blocked.parquet, column: id, predicate: "consent['e-mail'] = false"}
 """,
     "empty": "seeds: {file: lists/empty.csv}",
     "no-rows": "seeds: {file: lists/only header.csv}",
@@ -235,6 +246,34 @@ def test_an_opt_out_under_a_cookie_keeps_its_users_out(spark: SparkSession, ran:
         "c2": (None, {"email": False, "post": True}),
         carla: ({"age": "30"}, {"email": False, "post": False}),
         anna: (None, {"email": True}),
+    }
+
+
+def test_a_newer_file_without_consent_leaves_a_refusal_as_it_was(spark: SparkSession) -> None:
+    old, new = day("2024-01-01"), day("2024-02-01")
+    rows = [
+        ("anna", old, None, {"email": False, "post": True}, "opt-outs"),
+        ("anna", old, {"age": "30", "country": "DE"}, None, "customers"),
+        ("anna", new, {"age": "31"}, None, "customers"),
+        ("anna", new, None, {"post": False}, "opt-outs"),
+        ("bob", new, {}, {"email": False}, "opt-outs"),
+        ("bob", new, {}, {"email": True}, "opt-outs"),
+        ("bob", old, None, {"email": True}, "opt-outs"),
+        ("carla", new, {"age": "40"}, None, "a"),
+        ("carla", new, {"age": "39"}, None, "b"),
+        ("carla", new, {"age": "38"}, None, "b"),
+        ("dora", new, None, {"email": True}, "opt-outs"),
+    ]
+    schema = (
+        "user_id STRING, valid_from TIMESTAMP, attributes MAP<STRING, STRING>, "
+        "consent MAP<STRING, BOOLEAN>, source_file_id STRING"
+    )
+    users = newest_values(spark.createDataFrame(rows, schema)).collect()
+    assert {r["user_id"]: (r["attributes"], r["consent"]) for r in users} == {
+        "anna": ({"age": "31", "country": "DE"}, {"email": False, "post": False}),
+        "bob": (None, {"email": False}),
+        "carla": ({"age": "39"}, None),
+        "dora": (None, {"email": True}),
     }
 
 
@@ -398,6 +437,15 @@ def test_a_segment_and_a_predicate_give_seeds(ran: Ran) -> None:
     assert ran.audiences["busy"]["seeds_sent"] == ran.audiences["busy"]["seeds_matched"] > 25
 
 
+def test_seeds_made_from_what_the_scorers_read_come_with_a_warning(ran: Ran) -> None:
+    told = [w.split(",")[0] for w in ran.summary.warnings if "is found again" in w]
+    assert told == [
+        "audience busy: its seeds are a condition on events",
+        "audience opted-out: its seeds are a segment",
+        "audience segment: its seeds are a segment",
+    ]
+
+
 def test_seeds_that_are_only_busy_come_with_a_warning(ran: Ran) -> None:
     assert ran.audiences["busy"]["verdict"] in ("none", "weak")
     assert any("audience busy" in warning for warning in ran.summary.warnings)
@@ -412,6 +460,7 @@ def test_seeds_that_are_only_busy_come_with_a_warning(ran: Ran) -> None:
         ("missing", ["cannot be read", "none.csv"]),
         ("broken", ["cannot be read", "broken.parquet"]),
         ("retired", ["s99", "s01, s02"]),
+        ("mistyped", ["segmentation mian", "run `kinsight segment`"]),
         ("nobody", ["Nobody is left to rank"]),
         ("empty", ["is empty", "not one character"]),
         ("no-rows", ["Too few seeds", "0 sent"]),
@@ -424,6 +473,8 @@ def test_seeds_that_are_only_busy_come_with_a_warning(ran: Ran) -> None:
             ["Nobody on the suppression list", "12 ids, none of them known; they look like 99999"],
         ),
         ("misspelt", ["has a value for nobody", "consent['e-mail'] = false"]),
+        ("lost-zeros", ["Nobody on the suppression list", "12 ids, none of them known"]),
+        ("misspelt-beside", ["has a value for nobody", "consent['e-mail'] = false"]),
     ],
 )
 def test_a_refused_audience_says_why_and_has_no_members(
@@ -436,6 +487,20 @@ def test_a_refused_audience_says_why_and_has_no_members(
     assert row["members"] == 0
     assert ran.of(name).empty
     assert any(f"audience {name} is refused" in warning for warning in ran.summary.warnings)
+
+
+def test_a_dry_run_names_the_segmentation_that_the_date_does_not_have(ran: Ran) -> None:
+    (planned,) = plan(ran.workspace, ran.workspace.as_of(FIRST), ["expand"])
+    assert "mistyped (segment s01; no segmentation mian at this date)" in planned.does
+    assert "segment (segment s01)" in planned.does
+
+
+def test_a_short_list_of_strangers_is_told_beside_a_predicate_that_suppresses(ran: Ran) -> None:
+    assert ran.audiences["oversized"]["users_suppressed"] > 0
+    assert any(
+        "audience oversized: `suppress` names 2 users, none with history" in warning
+        for warning in ran.summary.warnings
+    )
 
 
 def test_a_size_beyond_everybody_is_told_and_holds_everybody(ran: Ran) -> None:

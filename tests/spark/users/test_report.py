@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+import time
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,15 +21,20 @@ from kinsight.report.data import ReportData, collect
 from kinsight.report.html import render
 from kinsight.report.job import run_report
 from kinsight.report.places import place_by_bags
+from kinsight.report.sections.runs import runs_section
 from kinsight.report.sources import Sources
+from kinsight.runs import RunRecord
 from kinsight.workspace import Workspace
 from tests.conftest import open_test_workspace
+from tests.planting import publish
 from tests.spark.users.planted_shop import (
     EVENTS,
     FIRST,
     HOSTILE,
     SECOND,
     USERS,
+    VOCABULARY,
+    embedded,
     plant_shop,
     segment_of,
 )
@@ -219,6 +226,49 @@ def test_the_reasons_of_an_audience_are_told_and_drawn(page: str) -> None:
     assert HOSTILE in text
 
 
+def test_each_segmentation_and_audience_keeps_the_warnings_of_its_newest_run(
+    data: ReportData,
+) -> None:
+    def run(number: int, stage: str, key: str, *names: str) -> RunRecord:
+        return dataclasses.replace(
+            data.runs[-1],
+            run_id=f"r{number}",
+            stage=stage,
+            status="succeeded",
+            producer={key: list(names), "model_version": [f"m{number}"]},
+            warnings=[f"warning {number}"],
+        )
+
+    runs = [
+        run(1, "segment", "segmentation", "main"),
+        run(2, "segment", "segmentation", "other"),
+        run(3, "segment", "segmentation", "main"),
+        run(4, "expand", "audience", "kids"),
+        run(5, "expand", "audience", "kids", "pets"),
+        run(6, "expand", "audience", "wine"),
+        run(7, "embed", "vocabulary_version", "v1"),
+        run(8, "embed", "vocabulary_version", "v2"),
+    ]
+    told = [text for _, text in dataclasses.replace(data, runs=runs).warnings]
+    assert told == [f"warning {number}" for number in (2, 3, 5, 6, 8)]
+
+
+def test_runs_are_told_by_utc_wherever_the_driver_stands(
+    data: ReportData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = dt.datetime(2017, 11, 1, 23, 30, tzinfo=dt.timezone.utc)
+    run = dataclasses.replace(data.runs[-1], started_at=started)
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        told = runs_section(dataclasses.replace(data, runs=[run]))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert told["table"].rows[0][2] == "2017-11-01 23:30"
+    assert told["details"][0]["title"].endswith("2017-11-01 23:30 UTC")
+
+
 def test_a_link_to_a_segment_or_an_audience_stays_the_same(page: str) -> None:
     read = Page(page)
 
@@ -301,11 +351,37 @@ def test_a_date_shows_the_ingest_its_histories_were_made_from(
     assert Sources(report, date, latest_input=True).runs_behind()[0].outputs == {"events": 2}
 
 
+def test_the_map_knows_the_vocabulary_of_the_bags_that_segments_were_made_from(
+    workspace: Callable[..., Workspace],
+) -> None:
+    log_only = workspace()
+    date = log_only.as_of("2017-01-01")
+    for version, vocabulary in ((1, "v1"), (2, "v2")):
+        with log_only.run("sequence", date, Settings()) as run:
+            run.outputs, run.producer = {"user_bags": version}, {"vocabulary_version": [vocabulary]}
+    for inputs in ({"user_bags": 1}, {"user_bags": 7}, {}):
+        with log_only.run("segment", date, Settings()) as run:
+            run.inputs, run.outputs = dict(inputs), {"segments": 1}
+    sources = Sources(log_only.run("report", date, Settings()), date)
+
+    segmented = [record for record in sources.records if record.stage == "segment"]
+    assert [sources.vocabulary_of(record) for record in segmented] == ["v1", None, None]
+
+
 def test_segments_made_from_bags_are_placed_by_what_customers_took(shop: Workspace) -> None:
+    bags = [bag | {"vocabulary_version": "other"} for bag in embedded(SECOND)["user_bags"]]
+    publish(
+        shop,
+        "sequence",
+        {"user_bags": bags},
+        as_of=SECOND,
+        producer={"vocabulary_version": ["other"]},
+        key={"as_of": SECOND, "vocabulary_version": "other"},
+    )
     run = shop.run("report", shop.as_of(SECOND), Settings())
     members = shop.tables.read("segment_members").where(F.col("as_of") == F.lit(SECOND))
 
-    places = place_by_bags(Sources(run, shop.as_of(SECOND)), members)
+    places = place_by_bags(Sources(run, shop.as_of(SECOND)), members, VOCABULARY)
 
     assert places is not None
     assert len(places.points) == USERS

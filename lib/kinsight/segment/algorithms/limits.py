@@ -15,6 +15,8 @@ from kinsight.segment.algorithms.spherical import (
 )
 
 POLISHING_STEPS = 10
+# Nearer places along a direction are one: the rows and centroids are in single precision.
+EQUAL_RATIOS = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +37,9 @@ def fit_within_limits(vectors: Floats, centroids: Floats, limits: Limits) -> Flo
 
     The largest cluster over the limit is halved along its widest direction; if there is none,
     the smallest one under it is dissolved, so that its rows go to their next centroid. Lloyd
-    steps follow as long as the limits hold. Where rows are so equal that no centroids satisfy
-    the limits, the search ends after a bounded number of changes.
+    steps follow as long as the limits hold. A cluster of equal rows cannot be halved: it stays
+    over the limit, and the others are brought within theirs. The search ends after a bounded
+    number of changes.
 
     Args:
         vectors: Unit rows [n, d].
@@ -45,22 +48,30 @@ def fit_within_limits(vectors: Floats, centroids: Floats, limits: Limits) -> Flo
             of a large cluster are not dissolved again.
 
     Returns:
-        Unit centroids [m, d]; m may differ from k.
+        Unit centroids [m, d], each with rows unless only one has; m may differ from k, m >= 2.
     """
+    whole = np.zeros(len(centroids), dtype=np.bool_)
     for _ in range(4 * len(centroids)):
         labels = nearest(vectors, centroids)
         sizes = np.bincount(labels, minlength=len(centroids))
         if limits.hold(sizes):
             return _polish(vectors, centroids, labels, limits)
-        if sizes.max() > limits.maximum * len(vectors):
-            largest = int(sizes.argmax())
-            halves = _halves(vectors[labels == largest], centroids[largest])
-            centroids = np.vstack([np.delete(centroids, largest, axis=0), halves])
-        elif len(centroids) > 2:
-            centroids = np.delete(centroids, int(sizes.argmin()), axis=0)
+        largest, smallest = int(np.where(whole, 0, sizes).argmax()), int(sizes.argmin())
+        if not whole[largest] and sizes[largest] > limits.maximum * len(vectors):
+            members = vectors[labels == largest]
+            halves = _halves(members, centroids[largest])
+            if len(np.unique(nearest(members, halves))) < 2:
+                whole[largest] = True
+            else:
+                centroids = np.vstack([np.delete(centroids, largest, axis=0), halves])
+                whole = np.append(np.delete(whole, largest), [False, False])
+        elif len(centroids) > 2 and sizes[smallest] < limits.minimum * len(vectors):
+            centroids = np.delete(centroids, smallest, axis=0)
+            whole = np.delete(whole, smallest)
         else:
             break
-    return centroids
+    held = np.unique(nearest(vectors, centroids))
+    return centroids[held] if len(held) > 1 else centroids[:2]
 
 
 def _halves(members: Floats, centroid: Floats) -> Floats:
@@ -68,7 +79,8 @@ def _halves(members: Floats, centroid: Floats) -> Floats:
 
     The border of two unit centroids is the plane orthogonal to their difference. With u the
     widest direction of the members and m the median of (x u) / (x c), the plane of u - m c has
-    half of the members on each side.
+    half of the members on each side. Where the median falls among equal members, m lies beside
+    them, so that they are all on one side.
 
     Returns:
         Array [2, d], placed at the mean directions of the halves as far as the border allows.
@@ -78,8 +90,10 @@ def _halves(members: Floats, centroid: Floats) -> Floats:
     rest = x - np.outer(x @ c, c)
     _, axes = np.linalg.eigh(rest.T @ rest)
     u = axes[:, -1] * np.sign(axes[np.abs(axes[:, -1]).argmax(), -1])
-    ratio = (x @ u) / np.maximum(x @ c, 1e-9)
-    across = u - np.median(ratio) * c
+    ratio = np.sort((x @ u) / np.maximum(x @ c, 1e-9))
+    gaps = np.flatnonzero(np.diff(ratio) > EQUAL_RATIOS)
+    middle = gaps[np.abs(gaps + 1 - len(x) / 2).argmin()] if len(gaps) else len(x) // 2 - 1
+    across = u - ratio[middle : middle + 2].mean() * c
     across /= np.linalg.norm(across)
     along = c - (c @ across) * across
     along /= np.linalg.norm(along)
