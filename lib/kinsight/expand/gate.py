@@ -10,7 +10,7 @@ from kinsight.errors import RefusedError
 from kinsight.expand.admitted import SeedCounts
 from kinsight.expand.definition import AudienceDefinition
 from kinsight.expand.lists import Lists
-from kinsight.expand.roles import ELIGIBLE, MATCHED, RANKED, SEED, SUPPRESSED, UNSURE
+from kinsight.expand.roles import ELIGIBLE, LISTED, MATCHED, RANKED, SEED, SUPPRESSED, UNSURE
 from kinsight.expand.roster import Roster
 from kinsight.expand.scorers.registry import OF_HISTORIES
 
@@ -48,12 +48,14 @@ def suppression_refusal(
 ) -> RefusedError | None:
     """Why ``suppress`` cannot be trusted to keep anybody out; None where it can.
 
-    A list with other ids, or a misspelt key, would let everybody in without a word.
+    A list with other ids, or a misspelt key, would let everybody in without a word. Each is asked
+    for by itself: what the predicate finds says nothing of the list.
     """
-    if audience.suppress is None or roster.having(audience.name, SUPPRESSED):
+    if audience.suppress is None:
         return None
     listed = lists.counts.get((audience.name, "suppress"))
-    if listed is not None and listed.ids >= UNKNOWN_OPT_OUTS:
+    known = roster.having(audience.name, LISTED)
+    if listed is not None and listed.ids >= UNKNOWN_OPT_OUTS and not known:
         return RefusedError(
             f"Nobody on the suppression list of {audience.name} is a known user.",
             expected="ids written as the events carry them",

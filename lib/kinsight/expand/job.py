@@ -43,7 +43,7 @@ from kinsight.expand.ranking import (
     rank_users,
     reach_is_filled,
 )
-from kinsight.expand.roles import SUPPRESSED, TRUTH, UNSURE
+from kinsight.expand.roles import LISTED, TRUTH, UNSURE
 from kinsight.expand.roster import Roster, build_roster, compile_predicates
 from kinsight.expand.scoring import score_users
 from kinsight.expand.truth import truth_metrics
@@ -159,7 +159,7 @@ def _tell_of_lists(
         )
     for audience in admitted:
         name = audience.name
-        for use, flag in (("suppress", SUPPRESSED), ("truth", TRUTH)):
+        for use, flag in (("suppress", LISTED), ("truth", TRUTH)):
             listed = lists.counts.get((name, use))
             if listed is not None and not roster.having(name, flag):
                 run.warn(

@@ -7,6 +7,9 @@ ELIGIBLE, SUPPRESSED, SEED, TRUTH = 1, 2, 4, 8
 UNSURE = 16
 """The ``suppress`` predicate has no value for the user, who counts as not suppressed."""
 
+LISTED = 32
+"""On the ``suppress`` list, whatever the predicate says."""
+
 STANDING = ELIGIBLE | SUPPRESSED | SEED
 """Mask that leaves the truth out: nothing that learns or ranks may see it."""
 

@@ -15,7 +15,7 @@ from kinsight.expand.definition import AudienceDefinition
 from kinsight.expand.inputs import Inputs
 from kinsight.expand.lists import ListKey, Lists
 from kinsight.expand.predicates import Predicate, compile_predicate, kind_of
-from kinsight.expand.roles import ELIGIBLE, SEED, STANDING, SUPPRESSED, TRUTH, UNSURE
+from kinsight.expand.roles import ELIGIBLE, LISTED, SEED, STANDING, SUPPRESSED, TRUTH, UNSURE
 from kinsight.expand.scorers.users import PARTS
 from kinsight.tables import table_schema
 
@@ -146,7 +146,11 @@ def _role(
     for use, flag in (("seeds", SEED), ("truth", TRUTH), ("suppress", SUPPRESSED)):
         held = functools.reduce(operator.or_, terms(use), F.lit(False))
         flags = flags + F.when(held, flag).otherwise(0)
-    opted_out = predicates.get((audience.name, "suppress"))
+    key = (audience.name, "suppress")
+    if key in lists.numbers:
+        on_list = F.array_contains("lists", lists.numbers[key])
+        flags = flags + F.when(on_list, LISTED).otherwise(0)
+    opted_out = predicates.get(key)
     if opted_out is not None:
         flags = flags + F.when(F.expr(opted_out.sql).isNull(), UNSURE).otherwise(0)
     eligible = functools.reduce(operator.and_, terms("eligible"), F.lit(True))

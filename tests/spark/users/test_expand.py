@@ -75,6 +75,7 @@ keep_seeds: true
     "busy": "{seeds: {predicate: events > 40}, scorer: bag_logistic}",
     "oversized": """
 seeds: {file: lists/truth.csv}
+suppress: {file: lists/strangers.csv, predicate: "NOT consent['email']"}
 scorer: centroid
 sizes: {shares: [], counts: [5, 5000]}
 """,
@@ -91,6 +92,14 @@ suppress: {file: lists/other ids.csv}
     "misspelt": """
 seeds: {file: lists/seeds 1.csv, column: customer}
 suppress: {predicate: "consent['e-mail'] = false"}
+""",
+    "lost-zeros": """
+seeds: {file: lists/seeds 1.csv, column: customer}
+suppress: {file: lists/other ids.csv, predicate: "NOT consent['email']"}
+""",
+    "misspelt-beside": """
+seeds: {file: lists/seeds 1.csv, column: customer}
+suppress: {file: lists/blocked.parquet, column: id, predicate: "consent['e-mail'] = false"}
 """,
     "empty": "seeds: {file: lists/empty.csv}",
     "no-rows": "seeds: {file: lists/only header.csv}",
@@ -424,6 +433,8 @@ def test_seeds_that_are_only_busy_come_with_a_warning(ran: Ran) -> None:
             ["Nobody on the suppression list", "12 ids, none of them known; they look like 99999"],
         ),
         ("misspelt", ["has a value for nobody", "consent['e-mail'] = false"]),
+        ("lost-zeros", ["Nobody on the suppression list", "12 ids, none of them known"]),
+        ("misspelt-beside", ["has a value for nobody", "consent['e-mail'] = false"]),
     ],
 )
 def test_a_refused_audience_says_why_and_has_no_members(
@@ -436,6 +447,14 @@ def test_a_refused_audience_says_why_and_has_no_members(
     assert row["members"] == 0
     assert ran.of(name).empty
     assert any(f"audience {name} is refused" in warning for warning in ran.summary.warnings)
+
+
+def test_a_short_list_of_strangers_is_told_beside_a_predicate_that_suppresses(ran: Ran) -> None:
+    assert ran.audiences["oversized"]["users_suppressed"] > 0
+    assert any(
+        "audience oversized: `suppress` names 2 users, none with history" in warning
+        for warning in ran.summary.warnings
+    )
 
 
 def test_a_size_beyond_everybody_is_told_and_holds_everybody(ran: Ran) -> None:
@@ -464,7 +483,7 @@ def test_reasons_are_what_the_seeds_take_more_by_the_name_known_at_the_date(ran:
 
 
 def test_refusals_are_counted_and_the_others_go_on(ran: Ran) -> None:
-    assert ran.summary.counts["audiences_refused"] == 15
+    assert ran.summary.counts["audiences_refused"] == 17
     assert ran.summary.counts["audiences_published"] == 7
     assert ran.summary.producer["audience"] == sorted(AUDIENCES)
 
