@@ -160,16 +160,33 @@ def user_vectors(rows: DataFrame, interests: int) -> DataFrame:
 
 
 def _attributes(run: StageRun, as_of: AsOf) -> DataFrame:
-    """The newest attributes and consent of each user from before the instant."""
-    users = _rows_of(run, "users")
-    # Of rows of one file and time the greatest content wins, a refusal over a consent.
-    refused = F.transform_values("consent", lambda _, given: ~given)
-    parts = [F.array_sort(F.map_entries(part)) for part in (refused, F.col("attributes"))]
-    content = F.to_json(F.struct(*(part.alias(f"part_{n}") for n, part in enumerate(parts))))
-    order = F.struct("valid_from", "source_file_id", content.alias("content"))
-    newest = F.max_by(F.struct("attributes", "consent"), order).alias("newest")
-    known = users.where(F.col("valid_from") < F.lit(as_of.instant))
-    return known.groupBy("user_id").agg(newest).select("user_id", "newest.*")
+    """What each user's attributes and consent were just before the instant."""
+    known = _rows_of(run, "users").where(F.col("valid_from") < F.lit(as_of.instant))
+    return newest_values(known)
+
+
+def newest_values(users: DataFrame) -> DataFrame:
+    """user_id, attributes, consent: the newest value of each attribute and of each consent.
+
+    One file may bring the attributes and another the consent, so a row says nothing of what it
+    does not hold. Of values of one file and time the greatest wins, a refusal over a consent.
+
+    Args:
+        users: Rows of users.
+    """
+    attributes = _newest_entries(users, "attributes", F.col("value"))
+    return attributes.join(_newest_entries(users, "consent", ~F.col("value")), "user_id", "full")
+
+
+def _newest_entries(users: DataFrame, column: str, preferred: Column) -> DataFrame:
+    """user_id and one map column with the newest value of each of its keys."""
+    entries = users.select(
+        "user_id", "valid_from", "source_file_id", F.explode(column).alias("key", "value")
+    )
+    newest = F.max_by("value", F.struct("valid_from", "source_file_id", preferred)).alias("value")
+    values = entries.groupBy("user_id", "key").agg(newest)
+    together = F.map_from_entries(F.collect_list(F.struct("key", "value")))
+    return values.groupBy("user_id").agg(together.alias(column))
 
 
 def _identities(run: StageRun, as_of: AsOf) -> Identities | None:

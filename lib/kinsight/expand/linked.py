@@ -76,7 +76,7 @@ def with_refusals(users: DataFrame, identities: Identities) -> DataFrame:
     """Attributes and consent of users; a refusal of an anonymous id is its users' too.
 
     Args:
-        users: user_id, attributes, consent: the newest of each.
+        users: user_id, attributes, consent: the newest value of each key.
         identities: What links the ids: all users ever linked to one.
 
     Returns:

@@ -20,7 +20,7 @@ from kinsight.expand import job
 from kinsight.expand.admitted import Admitted
 from kinsight.expand.executor_fits import fit_in_executors, keys_apart
 from kinsight.expand.fitting import Expansion, fit_expansion
-from kinsight.expand.inputs import Inputs, user_vectors
+from kinsight.expand.inputs import Inputs, newest_values, user_vectors
 from kinsight.expand.job import run_expand
 from kinsight.expand.linked import Identities, with_linked_users, with_refusals
 from kinsight.expand.parallel import SideBySide
@@ -244,6 +244,34 @@ def test_an_opt_out_under_a_cookie_keeps_its_users_out(spark: SparkSession, ran:
         "c2": (None, {"email": False, "post": True}),
         carla: ({"age": "30"}, {"email": False, "post": False}),
         anna: (None, {"email": True}),
+    }
+
+
+def test_a_newer_file_without_consent_leaves_a_refusal_as_it_was(spark: SparkSession) -> None:
+    old, new = day("2024-01-01"), day("2024-02-01")
+    rows = [
+        ("anna", old, None, {"email": False, "post": True}, "opt-outs"),
+        ("anna", old, {"age": "30", "country": "DE"}, None, "customers"),
+        ("anna", new, {"age": "31"}, None, "customers"),
+        ("anna", new, None, {"post": False}, "opt-outs"),
+        ("bob", new, {}, {"email": False}, "opt-outs"),
+        ("bob", new, {}, {"email": True}, "opt-outs"),
+        ("bob", old, None, {"email": True}, "opt-outs"),
+        ("carla", new, {"age": "40"}, None, "a"),
+        ("carla", new, {"age": "39"}, None, "b"),
+        ("carla", new, {"age": "38"}, None, "b"),
+        ("dora", new, None, {"email": True}, "opt-outs"),
+    ]
+    schema = (
+        "user_id STRING, valid_from TIMESTAMP, attributes MAP<STRING, STRING>, "
+        "consent MAP<STRING, BOOLEAN>, source_file_id STRING"
+    )
+    users = newest_values(spark.createDataFrame(rows, schema)).collect()
+    assert {r["user_id"]: (r["attributes"], r["consent"]) for r in users} == {
+        "anna": ({"age": "31", "country": "DE"}, {"email": False, "post": False}),
+        "bob": (None, {"email": False}),
+        "carla": ({"age": "39"}, None),
+        "dora": (None, {"email": True}),
     }
 
 
