@@ -12,7 +12,8 @@ from kinsight.encoders.histories import TOKEN_FIELDS
 from kinsight.encoders.registry import build_encoder
 from kinsight.errors import ConfigError
 from kinsight.expand.definition import AudienceDefinition, load_audiences
-from kinsight.expand.gate import refusal_of_model
+from kinsight.expand.gate import by_construction, refusal_of_model
+from kinsight.expand.predicates import Predicate
 from kinsight.expand.scorers.registry import CANDIDATES
 
 
@@ -53,6 +54,28 @@ def test_an_encoder_without_layers_refuses_to_be_fine_tuned(tmp_path: Path) -> N
     assert "content_mean (model c-1)" in refused.text()
     other = load_one(tmp_path, "seeds: {segment: s1}")
     assert refusal_of_model(other, model("content_mean"), "c-1") is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"recency_days", "events", "consent"}, "a condition on events, recency_days, which"),
+        ({"attributes", "consent", "user_id"}, None),
+    ],
+)
+def test_seeds_by_a_condition_on_what_the_scorers_read_are_told(
+    tmp_path: Path, columns: set[str], said: str | None
+) -> None:
+    audience = load_one(tmp_path, "seeds: {predicate: a condition}")
+    told = by_construction(audience, Predicate("", frozenset(columns)))
+    assert told is None if said is None else told is not None and said in told
+
+
+def test_seeds_that_are_a_segment_are_told_and_those_of_a_list_are_not(tmp_path: Path) -> None:
+    told = by_construction(load_one(tmp_path, "seeds: {segment: s01}"), None)
+    assert told is not None
+    assert told.startswith("its seeds are a segment")
+    assert by_construction(load_one(tmp_path, "seeds: {file: vip.csv}"), None) is None
 
 
 def test_a_named_scorer_is_tried_alone(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from kinsight.errors import RefusedError
 from kinsight.expand.admitted import SeedCounts
 from kinsight.expand.definition import AudienceDefinition
 from kinsight.expand.lists import Lists
+from kinsight.expand.predicates import Predicate
 from kinsight.expand.roles import ELIGIBLE, LISTED, MATCHED, RANKED, SEED, SUPPRESSED, UNSURE
 from kinsight.expand.roster import Roster
 from kinsight.expand.scorers.registry import OF_HISTORIES
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 UNKNOWN_OPT_OUTS = 10
 """A suppression list of so many ids that knows nobody is taken for one with other ids."""
+UNREAD = frozenset({"user_id", "attributes", "consent"})
+"""Columns of predicates that no scorer reads."""
 FEWEST_RANKED = 25  # fewer users to rank than the fewest seeds: nothing can be measured
 
 
@@ -169,6 +172,27 @@ def refusal_of_model(
         "as transformer or gru",
         found=f"{model.encoder} (model {version}), which has none",
         to_do="train another encoder, or take the scorer out of the audience file",
+    )
+
+
+def by_construction(audience: AudienceDefinition, predicate: Predicate | None) -> str | None:
+    """What is to be said where the seeds were made from what the scorers read; None elsewhere.
+
+    Args:
+        audience: The audience.
+        predicate: The condition of its seeds, where they have one.
+    """
+    if audience.seeds.segment is not None:
+        return (
+            "its seeds are a segment, made from what ranks its members; a high AUC says that the "
+            "segment is found again, nothing more"
+        )
+    read = sorted(predicate.columns - UNREAD) if predicate is not None else []
+    if not read:
+        return None
+    return (
+        f"its seeds are a condition on {', '.join(read)}, which the scorers read too; a high AUC "
+        "says that the condition is found again, nothing more"
     )
 
 

@@ -19,6 +19,7 @@ from kinsight.expand.executor import NUMBERED
 from kinsight.expand.executor_fits import fit_in_executors
 from kinsight.expand.fitting import Expansion, fit_expansion
 from kinsight.expand.gate import (
+    by_construction,
     count_seeds,
     oversized,
     refusal,
@@ -26,9 +27,10 @@ from kinsight.expand.gate import (
     seeds_needed,
 )
 from kinsight.expand.inputs import Inputs, read_inputs
-from kinsight.expand.lists import Lists, read_lists
+from kinsight.expand.lists import ListKey, Lists, read_lists
 from kinsight.expand.naming import reasons_of
 from kinsight.expand.parallel import side_by_side
+from kinsight.expand.predicates import Predicate
 from kinsight.expand.publish import (
     Refusal,
     churn_since_previous,
@@ -78,7 +80,7 @@ def run_expand(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False)
             roster = build_roster(inputs, readable, lists, predicates, config.seed)
             admitted, refused = _apply_gate(audiences, inputs, lists, roster, config)
         inputs = dataclasses.replace(inputs, basis=collect_basis(roster, inputs, admitted))
-        _tell(run, admitted, refused, config)
+        _tell(run, admitted, refused, predicates, config)
         _tell_of_lists(run, admitted, lists, roster)
         expansions = _fit(run, roster, inputs, admitted, config)
         names = [a.name for a in audiences]
@@ -116,9 +118,13 @@ def _apply_gate(
 
 
 def _tell(
-    run: StageRun, admitted: Sequence[Admitted], refused: Sequence[Refusal], config: ExpandConfig
+    run: StageRun,
+    admitted: Sequence[Admitted],
+    refused: Sequence[Refusal],
+    predicates: Mapping[ListKey, Predicate],
+    config: ExpandConfig,
 ) -> None:
-    """Count and warn: what was refused and why, and where seeds are few."""
+    """Count and warn: what was refused and why, where seeds are few or were made from features."""
     run.counts["audiences_published"] = len(admitted)
     run.counts["audiences_refused"] = len(refused)
     for missed in refused:
@@ -127,11 +133,9 @@ def _tell(
         counts = audience.counts
         run.counts[f"{audience.name}.seeds_sent"] = counts.sent
         run.counts[f"{audience.name}.seeds_matched"] = counts.matched
-        if audience.definition.seeds.segment is not None:
-            run.warn(
-                f"audience {audience.name}: its seeds are a segment, made from what ranks its "
-                "members; a high AUC says that the segment is found again, nothing more"
-            )
+        circular = by_construction(audience.definition, predicates.get((audience.name, "seeds")))
+        if circular is not None:
+            run.warn(f"audience {audience.name}: {circular}")
         too_large = oversized(audience.definition.sizes or config.sizes, counts.ranked)
         if too_large is not None:
             run.warn(f"audience {audience.name}: {too_large}")

@@ -435,6 +435,15 @@ def test_a_segment_and_a_predicate_give_seeds(ran: Ran) -> None:
     assert ran.audiences["busy"]["seeds_sent"] == ran.audiences["busy"]["seeds_matched"] > 25
 
 
+def test_seeds_made_from_what_the_scorers_read_come_with_a_warning(ran: Ran) -> None:
+    told = [w.split(",")[0] for w in ran.summary.warnings if "is found again" in w]
+    assert told == [
+        "audience busy: its seeds are a condition on events",
+        "audience opted-out: its seeds are a segment",
+        "audience segment: its seeds are a segment",
+    ]
+
+
 def test_seeds_that_are_only_busy_come_with_a_warning(ran: Ran) -> None:
     assert ran.audiences["busy"]["verdict"] in ("none", "weak")
     assert any("audience busy" in warning for warning in ran.summary.warnings)
