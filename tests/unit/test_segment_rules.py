@@ -32,8 +32,8 @@ def test_a_planted_conjunction_is_found_and_read_as_sql() -> None:
     assert fit.precision is not None
     assert fit.recall is not None
     assert min(fit.precision, fit.recall) > 0.97
-    assert " AND " in rule.sql()
-    assert "category_shares['O\\'Neill'] > 0.596" in rule.sql()
+    assert rule.sql(3).startswith("events >= 3 AND ")
+    assert "category_shares['O\\'Neill'] > 0.596" in rule.sql(3)
 
 
 def test_thresholds_are_written_without_exponent_and_shares_count_nought_where_absent() -> None:

@@ -222,11 +222,11 @@ def _describe(
         profiles, base = profile_means(assigned, inputs.user_features, sample.features.names)
         segments = describe_segments(ids.of_cluster, clustering, sample, counted, terms, profiles)
     _warn_of_weak_names(run, segments)
-    rows = [segment_row(segment, counted.users, base) for segment in segments]
+    rows = [segment_row(segment, counted.users, minimum_events, base) for segment in segments]
     cold = run.counts["cold_users"]
     if cold:
-        events, profile = minimum_events, profiles.get(COLD, {})
-        rows.append(cold_row(cold, counted.users, events, profile, base))
+        profile = profiles.get(COLD, {})
+        rows.append(cold_row(cold, counted.users, minimum_events, profile, base))
     return [{**row, "model_version": inputs.model_version} for row in rows]
 
 

@@ -39,12 +39,13 @@ class Segment:
     profile: Profile
 
 
-def segment_row(segment: Segment, users: int, base: Profile) -> dict[str, Any]:
+def segment_row(segment: Segment, users: int, minimum_events: int, base: Profile) -> dict[str, Any]:
     """The row of a segment, but for model_version.
 
     Args:
         segment: The segment.
         users: All users of the segmentation, cold ones too.
+        minimum_events: Users with fewer events are cold.
         base: Means of the features over all users.
     """
     share = segment.size / users
@@ -59,7 +60,7 @@ def segment_row(segment: Segment, users: int, base: Profile) -> dict[str, Any]:
         "level": 0,
         "name": segment.name.text,
         "description": describe(share, segment.name.terms, segment.profile, base),
-        "rule": segment.rule.sql() if segment.rule else None,
+        "rule": segment.rule.sql(minimum_events) if segment.rule else None,
         "rule_precision": segment.fit.precision,
         "rule_recall": segment.fit.recall,
         "size": segment.size,

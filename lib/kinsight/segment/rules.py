@@ -48,9 +48,16 @@ class Rule:
 
     conditions: tuple[Condition, ...]
 
-    def sql(self) -> str:
-        """The predicate for a WHERE over user_features."""
-        return " AND ".join(condition.sql() for condition in self.conditions)
+    def sql(self, minimum_events: int) -> str:
+        """The predicate for a WHERE over user_features.
+
+        It was fitted and measured on users with enough events, so it begins by leaving out others.
+
+        Args:
+            minimum_events: Users with fewer events are cold.
+        """
+        warm = f"events >= {minimum_events}"
+        return " AND ".join([warm, *(condition.sql() for condition in self.conditions)])
 
     def holds(self, features: Features) -> npt.NDArray[np.bool_]:
         """For which users it holds [n]."""

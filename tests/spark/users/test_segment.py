@@ -292,7 +292,7 @@ def test_profiles_are_the_means_of_the_members_and_of_all_users(shop: Shop) -> N
 
 def test_a_rule_selects_by_sql_the_users_that_it_reports(shop: Shop) -> None:
     config = shop.workspace.config.segment
-    members = rows(shop.workspace, "segment_members", FIRST).where("segment_id <> 'cold'")
+    members = rows(shop.workspace, "segment_members", FIRST)
     held_out = (
         rows(shop.workspace, "user_features", FIRST)
         .where(is_held_out(F.col("user_id"), config))
