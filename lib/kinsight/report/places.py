@@ -58,19 +58,22 @@ def place_by_vectors(sources: Sources, members: DataFrame, model_version: str) -
     return _placed(sources, members, drawn, np.stack(drawn["vector"].to_list()))
 
 
-def place_by_bags(sources: Sources, members: DataFrame) -> Places | None:
+def place_by_bags(sources: Sources, members: DataFrame, vocabulary_version: str) -> Places | None:
     """Places by what customers took, at the deepest level of the categories.
 
     Args:
         sources: Where to read.
         members: user_id, segment_id of one segmentation, cold customers left out.
+        vocabulary_version: Vocabulary of the bags; a date may have bags by several.
 
     Returns:
         The places; None where there are no bags.
     """
-    bags = sources.published("user_bags")
-    if bags is None:
+    date, vocabulary = sources.as_of.date, {"vocabulary_version": vocabulary_version}
+    found = sources.newest("user_bags", as_of=date, producer=vocabulary)
+    if found is None:
         return None
+    bags = only(sources.run.read(found), {"as_of": date, **vocabulary})
     level = F.expr(
         "array_max(transform(filter(map_keys(bags), field -> field LIKE 'category_%'), "
         "field -> int(substring(field, 10))))"

@@ -144,4 +144,5 @@ def _places(
     warm = only(members, keys).where(F.col("segment_id") != COLD)
     if json.loads(found.record.config).get("input", "embedding") == "embedding":
         return place_by_vectors(sources, warm, segments[0]["model_version"] if segments else "")
-    return place_by_bags(sources, warm)
+    vocabulary = sources.vocabulary_of(found.record)
+    return None if vocabulary is None else place_by_bags(sources, warm, vocabulary)

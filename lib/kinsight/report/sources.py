@@ -101,6 +101,18 @@ class Sources:
                 found.setdefault(newest.record.run_id, (newest, []))[1].append(name)
         return list(found.values())
 
+    def vocabulary_of(self, reader: RunRecord) -> str | None:
+        """The vocabulary of the bags that a run read; None where it read no published ones."""
+        if "user_bags" not in reader.inputs:
+            return None
+        version = reader.inputs["user_bags"]
+        made = [
+            record
+            for record in self.records
+            if record.status == "succeeded" and record.outputs.get("user_bags") == version
+        ]
+        return made[0].producer["vocabulary_version"][0] if made else None
+
     def _ingest_record(self, latest_input: bool) -> RunRecord | None:
         """The ingest whose events the date's histories were made from; else the newest."""
         ingests = [

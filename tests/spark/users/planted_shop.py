@@ -74,6 +74,7 @@ def plant_shop(workspace: Workspace) -> None:
         as_of=SECOND,
         producer={
             "model_version": [MODEL],
+            "vocabulary_version": [VOCABULARY],
             "segmentation": ["main"],
             "audience": ["new-parents", "tiny-list", "wine-club"],
         },

@@ -22,12 +22,15 @@ from kinsight.report.places import place_by_bags
 from kinsight.report.sources import Sources
 from kinsight.workspace import Workspace
 from tests.conftest import open_test_workspace
+from tests.planting import publish
 from tests.spark.users.planted_shop import (
     EVENTS,
     FIRST,
     HOSTILE,
     SECOND,
     USERS,
+    VOCABULARY,
+    embedded,
     plant_shop,
     segment_of,
 )
@@ -301,11 +304,37 @@ def test_a_date_shows_the_ingest_its_histories_were_made_from(
     assert Sources(report, date, latest_input=True).runs_behind()[0].outputs == {"events": 2}
 
 
+def test_the_map_knows_the_vocabulary_of_the_bags_that_segments_were_made_from(
+    workspace: Callable[..., Workspace],
+) -> None:
+    log_only = workspace()
+    date = log_only.as_of("2017-01-01")
+    for version, vocabulary in ((1, "v1"), (2, "v2")):
+        with log_only.run("sequence", date, Settings()) as run:
+            run.outputs, run.producer = {"user_bags": version}, {"vocabulary_version": [vocabulary]}
+    for inputs in ({"user_bags": 1}, {"user_bags": 7}, {}):
+        with log_only.run("segment", date, Settings()) as run:
+            run.inputs, run.outputs = dict(inputs), {"segments": 1}
+    sources = Sources(log_only.run("report", date, Settings()), date)
+
+    segmented = [record for record in sources.records if record.stage == "segment"]
+    assert [sources.vocabulary_of(record) for record in segmented] == ["v1", None, None]
+
+
 def test_segments_made_from_bags_are_placed_by_what_customers_took(shop: Workspace) -> None:
+    bags = [bag | {"vocabulary_version": "other"} for bag in embedded(SECOND)["user_bags"]]
+    publish(
+        shop,
+        "sequence",
+        {"user_bags": bags},
+        as_of=SECOND,
+        producer={"vocabulary_version": ["other"]},
+        key={"as_of": SECOND, "vocabulary_version": "other"},
+    )
     run = shop.run("report", shop.as_of(SECOND), Settings())
     members = shop.tables.read("segment_members").where(F.col("as_of") == F.lit(SECOND))
 
-    places = place_by_bags(Sources(run, shop.as_of(SECOND)), members)
+    places = place_by_bags(Sources(run, shop.as_of(SECOND)), members, VOCABULARY)
 
     assert places is not None
     assert len(places.points) == USERS
