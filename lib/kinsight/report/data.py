@@ -18,6 +18,9 @@ from kinsight.report.sources import Sources, only
 from kinsight.runs import RunRecord
 from kinsight.workspace import Workspace
 
+NAMED = {"segment": "segmentation", "expand": "audience"}
+"""By stage that makes several things of a date, each by a run of its own: what names them."""
+
 Found = TypeVar("Found")
 
 
@@ -52,9 +55,15 @@ class ReportData:
 
     @property
     def warnings(self) -> list[tuple[str, str]]:
-        """(stage, warning) of the newest succeeded run of each stage."""
-        newest = {run.stage: run for run in self.runs if run.status == "succeeded"}
-        return [(run.stage, text) for run in newest.values() for text in run.warnings]
+        """(stage, warning) of the newest succeeded run of each stage, segmentation and audience."""
+        newest = {
+            (run.stage, name): run.run_id
+            for run in self.runs
+            if run.status == "succeeded"
+            for name in run.producer.get(NAMED.get(run.stage, ""), [""])
+        }
+        kept = [run for run in self.runs if run.run_id in newest.values()]
+        return [(run.stage, text) for run in kept for text in run.warnings]
 
 
 def collect(workspace: Workspace, sources: Sources) -> ReportData:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+import time
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,7 +21,9 @@ from kinsight.report.data import ReportData, collect
 from kinsight.report.html import render
 from kinsight.report.job import run_report
 from kinsight.report.places import place_by_bags
+from kinsight.report.sections.runs import runs_section
 from kinsight.report.sources import Sources
+from kinsight.runs import RunRecord
 from kinsight.workspace import Workspace
 from tests.conftest import open_test_workspace
 from tests.planting import publish
@@ -220,6 +224,49 @@ def test_the_reasons_of_an_audience_are_told_and_drawn(page: str) -> None:
     assert "Bars of 2 reasons; first: Nappies, 4.1×" in page
     assert "12.0%" in text
     assert HOSTILE in text
+
+
+def test_each_segmentation_and_audience_keeps_the_warnings_of_its_newest_run(
+    data: ReportData,
+) -> None:
+    def run(number: int, stage: str, key: str, *names: str) -> RunRecord:
+        return dataclasses.replace(
+            data.runs[-1],
+            run_id=f"r{number}",
+            stage=stage,
+            status="succeeded",
+            producer={key: list(names), "model_version": [f"m{number}"]},
+            warnings=[f"warning {number}"],
+        )
+
+    runs = [
+        run(1, "segment", "segmentation", "main"),
+        run(2, "segment", "segmentation", "other"),
+        run(3, "segment", "segmentation", "main"),
+        run(4, "expand", "audience", "kids"),
+        run(5, "expand", "audience", "kids", "pets"),
+        run(6, "expand", "audience", "wine"),
+        run(7, "embed", "vocabulary_version", "v1"),
+        run(8, "embed", "vocabulary_version", "v2"),
+    ]
+    told = [text for _, text in dataclasses.replace(data, runs=runs).warnings]
+    assert told == [f"warning {number}" for number in (2, 3, 5, 6, 8)]
+
+
+def test_runs_are_told_by_utc_wherever_the_driver_stands(
+    data: ReportData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = dt.datetime(2017, 11, 1, 23, 30, tzinfo=dt.timezone.utc)
+    run = dataclasses.replace(data.runs[-1], started_at=started)
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        told = runs_section(dataclasses.replace(data, runs=[run]))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert told["table"].rows[0][2] == "2017-11-01 23:30"
+    assert told["details"][0]["title"].endswith("2017-11-01 23:30 UTC")
 
 
 def test_a_link_to_a_segment_or_an_audience_stays_the_same(page: str) -> None:

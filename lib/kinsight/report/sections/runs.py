@@ -28,7 +28,7 @@ def _table(runs: list[RunRecord]) -> Table:
         [
             run.stage,
             run.status,
-            f"{run.started_at.astimezone():%Y-%m-%d %H:%M}",
+            f"{run.started_at:%Y-%m-%d %H:%M}",
             decimal((run.finished_at - run.started_at).total_seconds(), 1),
             run.config_hash,
             run.code_version,
@@ -42,7 +42,7 @@ def _table(runs: list[RunRecord]) -> Table:
 
 def _detail(run: RunRecord) -> dict[str, Any]:
     return {
-        "title": f"{run.stage}, {run.started_at.astimezone():%Y-%m-%d %H:%M}",
+        "title": f"{run.stage}, {run.started_at:%Y-%m-%d %H:%M} UTC",
         "id": run.run_id,
         "message": run.message or "",
         "warnings": run.warnings,
