@@ -200,19 +200,24 @@ class _Planner:
         audiences = load_audiences(config)
         compile_predicates(audiences)
         run = self._run("expand", config)
-        for name in sorted(
-            {a.seeds.segmentation for a in audiences if a.seeds.segment is not None}
-        ):
-            if "segment" not in self.stages:
-                wanted = {"segmentation": name}
-                date = self.as_of.date
-                run.require("segment_members", as_of=date, producer=wanted, made_by="segment")
-        parts = [f"{a.name} ({_seeds(a)}{_missing(a)})" for a in audiences]
+        parts = [f"{a.name} ({_seeds(a)}{self._unmade(run, a)}{_missing(a)})" for a in audiences]
         does = f"would expand {plural(len(parts), 'audience')}: {', '.join(parts)}"
         tables = ["embeddings", "user_bags", "user_features"]
         if any(audience.reads_histories for audience in audiences):
             tables += ["sequences", "models"]
         return Planned("expand", self._inputs(run, *tables), does)
+
+    def _unmade(self, run: StageRun, audience: AudienceDefinition) -> str:
+        """Words for the segmentation of an audience's seeds where it was not made for the date.
+
+        The run would refuse this audience and go on with the others.
+        """
+        if audience.seeds.segment is None or "segment" in self.stages:
+            return ""
+        date, name = self.as_of.date, audience.seeds.segmentation
+        wanted = {"segmentation": name}
+        found = newest_publication(run.records(), "segment_members", as_of=date, producer=wanted)
+        return "" if found is not None else f"; no segmentation {name} at this date"
 
     def report(self) -> Planned:
         """Where the report goes."""

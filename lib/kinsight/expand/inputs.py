@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from kinsight.bags import bag_fields
 from kinsight.dates import AsOf
 from kinsight.encoders.histories import COLUMNS
+from kinsight.errors import RefusedError
 from kinsight.expand.definition import AudienceDefinition
 from kinsight.expand.linked import Identities, with_refusals
 from kinsight.expand.measures import FloatArray
@@ -35,7 +36,8 @@ class Inputs:
         attributes: user_id, attributes, consent as known at the instant.
         bags: user_id, bags.
         vectors: user_id, vector: the vector of each user; of several all, one after another.
-        segment_members: By segmentation: user_id, segment_id (the main segment).
+        segment_members: By segmentation: user_id, segment_id (the main segment); or why there are
+            none, which refuses the audiences that ask for it and no others.
         vocabulary: field, index, token, label of the bags.
         titles: item_id, title as known at the instant, of the items that have one.
         token_weights: By field of the bags, the inverse document frequency of each index.
@@ -52,7 +54,7 @@ class Inputs:
     attributes: DataFrame
     bags: DataFrame
     vectors: DataFrame
-    segment_members: dict[str, DataFrame]
+    segment_members: dict[str, DataFrame | RefusedError]
     vocabulary: DataFrame
     titles: DataFrame
     token_weights: dict[str, FloatArray]
@@ -199,14 +201,13 @@ def _identities(run: StageRun, as_of: AsOf) -> Identities | None:
     return Identities(run.read("identities", version), as_of.instant) if version else None
 
 
-def _members(run: StageRun, as_of: AsOf, segmentation: str) -> DataFrame:
-    """user_id and main segment of a segmentation of the date."""
-    found = run.require(
-        "segment_members",
-        as_of=as_of.date,
-        producer={"segmentation": segmentation},
-        made_by="segment",
-    )
+def _members(run: StageRun, as_of: AsOf, segmentation: str) -> DataFrame | RefusedError:
+    """user_id and main segment of a segmentation of the date, or that it was not made."""
+    wanted = {"segmentation": segmentation}
+    try:
+        found = run.require("segment_members", as_of=as_of.date, producer=wanted, made_by="segment")
+    except RefusedError as error:
+        return error
     rows = run.read(found).where(F.col("as_of") == F.lit(as_of.date))
     rows = rows.where((F.col("segmentation") == segmentation) & (F.col("membership_rank") == 0))
     return rows.select("user_id", "segment_id")

@@ -201,10 +201,12 @@ def _segment(inputs: Inputs, audience: AudienceDefinition) -> DataFrame:
     """The members of a segment.
 
     Raises:
-        RefusedError: If the segmentation has no such segment at this date.
+        RefusedError: If the date has no such segmentation, or this has no such segment.
     """
     wanted, segmentation = audience.seeds.segment, audience.seeds.segmentation
     members = inputs.segment_members[segmentation]
+    if isinstance(members, RefusedError):
+        raise members
     known = sorted(row[0] for row in members.select("segment_id").distinct().collect())
     if wanted not in known:
         raise RefusedError(

@@ -26,6 +26,7 @@ from kinsight.expand.linked import Identities, with_linked_users, with_refusals
 from kinsight.expand.parallel import SideBySide
 from kinsight.expand.roster import Roster
 from kinsight.expand.sample import Sample
+from kinsight.plan import plan
 from kinsight.runs import StageSummary
 from kinsight.workspace import Workspace
 from tests.conftest import open_test_workspace
@@ -85,6 +86,7 @@ sizes: {shares: [], counts: [5, 5000]}
     "missing": "seeds: {file: lists/none.csv}",
     "broken": "seeds: {file: lists/broken.parquet}",
     "retired": "seeds: {segment: s99}",
+    "mistyped": "seeds: {segment: s01, segmentation: mian}",
     "open-door": """
 seeds: {file: lists/seeds 1.csv, column: customer}
 suppress: {file: lists/other ids.csv}
@@ -458,6 +460,7 @@ def test_seeds_that_are_only_busy_come_with_a_warning(ran: Ran) -> None:
         ("missing", ["cannot be read", "none.csv"]),
         ("broken", ["cannot be read", "broken.parquet"]),
         ("retired", ["s99", "s01, s02"]),
+        ("mistyped", ["segmentation mian", "run `kinsight segment`"]),
         ("nobody", ["Nobody is left to rank"]),
         ("empty", ["is empty", "not one character"]),
         ("no-rows", ["Too few seeds", "0 sent"]),
@@ -484,6 +487,12 @@ def test_a_refused_audience_says_why_and_has_no_members(
     assert row["members"] == 0
     assert ran.of(name).empty
     assert any(f"audience {name} is refused" in warning for warning in ran.summary.warnings)
+
+
+def test_a_dry_run_names_the_segmentation_that_the_date_does_not_have(ran: Ran) -> None:
+    (planned,) = plan(ran.workspace, ran.workspace.as_of(FIRST), ["expand"])
+    assert "mistyped (segment s01; no segmentation mian at this date)" in planned.does
+    assert "segment (segment s01)" in planned.does
 
 
 def test_a_short_list_of_strangers_is_told_beside_a_predicate_that_suppresses(ran: Ran) -> None:
@@ -520,7 +529,7 @@ def test_reasons_are_what_the_seeds_take_more_by_the_name_known_at_the_date(ran:
 
 
 def test_refusals_are_counted_and_the_others_go_on(ran: Ran) -> None:
-    assert ran.summary.counts["audiences_refused"] == 17
+    assert ran.summary.counts["audiences_refused"] == 18
     assert ran.summary.counts["audiences_published"] == 7
     assert ran.summary.producer["audience"] == sorted(AUDIENCES)
 
