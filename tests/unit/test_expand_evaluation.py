@@ -151,6 +151,32 @@ def test_a_sampled_background_stands_for_all_users() -> None:
     assert sample.recall(0.2) == pytest.approx(everyone.recall(0.2), abs=0.05)
 
 
+def test_the_interval_knows_how_far_recall_moves_with_the_sample_of_the_background() -> None:
+    users, taste = planted_users(3_000)
+    seeds, background, _ = masks(users, taste)
+    everybody = int(background.sum())
+
+    def sampled(share: float, draw: int) -> Line:
+        drawn = background & (hash_fractions(users.ids, f"sample:{draw}") < share)
+        return evaluate([], users, seeds, drawn, everybody, 5)[1]
+
+    lines = [sampled(0.1, draw) for draw in range(60)]
+    moved = float(np.std([line.recall(0.2) for line in lines]))
+    told = float(np.mean([line.sampling_error(0.2) for line in lines]))
+    assert moved / 1.4 < told < 1.4 * moved
+
+    point, hidden = curve(lines[0], [0.2])[0], len(lines[0].of_seeds)
+    low, high = wilson_interval(point.recall, hidden)
+    assert point.recall_low < low < high < point.recall_high
+    whole = sampled(1.0, 0)
+    point = curve(whole, [0.2])[0]
+    assert (point.recall_low, point.recall_high) == wilson_interval(point.recall, hidden)
+
+    assert lines[0].is_rough(0.1)
+    assert not lines[0].is_rough(0.9)
+    assert not whole.is_rough(0.001)
+
+
 def test_the_random_line_finds_its_share() -> None:
     point = random_curve(100, [0.1])[0]
     assert (point.scorer, point.recall, point.lift) == (RANDOM, 0.1, 1.0)

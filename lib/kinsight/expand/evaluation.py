@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -34,6 +35,8 @@ from kinsight.expand.scorers.users import Users
 
 ACTIVITY = "activity"
 RANDOM = "random"
+FEWEST_WITHIN = 30
+"""Fewer sampled users within a share leave its end uncertain by more than a fifth of it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Placement:
         above: Users of the whole pool expected above each hidden seed [hidden].
         tied: Users of the pool expected to share its score [hidden].
         pool: Users ranked.
+        weight: Users that one background user stands for.
     """
 
     of_seeds: FloatArray
@@ -53,6 +57,7 @@ class Placement:
     above: FloatArray
     tied: FloatArray
     pool: float
+    weight: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +71,7 @@ class Line:
         above: Users of the whole pool expected above each hidden seed [seeds].
         tied: Users of the pool expected to share its score [seeds].
         pool: Users ranked in a fold, the average.
+        weight: Users that one background user stands for.
         seconds: Time it took.
     """
 
@@ -75,6 +81,7 @@ class Line:
     above: FloatArray
     tied: FloatArray
     pool: float
+    weight: float
     seconds: float
 
     @classmethod
@@ -87,6 +94,7 @@ class Line:
             above=np.concatenate([p.above for p in folds]),
             tied=np.concatenate([p.tied for p in folds]),
             pool=float(np.mean([p.pool for p in folds])),
+            weight=folds[0].weight,
             seconds=seconds,
         )
 
@@ -110,6 +118,24 @@ class Line:
         """Share of the hidden seeds among the first ``share`` of the pool, ties drawn by lot."""
         room = share * self.pool - self.above
         return float(np.clip(room / (self.tied + 1.0), 0.0, 1.0).mean())
+
+    def sampling_error(self, share: float) -> float:
+        """The standard error of the recall that comes from the background being a sample.
+
+        Where a share of the pool ends is read off m users, so the share has the standard error
+        sqrt(s (1 - s) / m), and the recall that times the slope of its curve there. It is less the
+        more of the pool is in the sample, and none where all are.
+        """
+        unseen = max(0.0, 1.0 - 1.0 / self.weight)
+        error = math.sqrt(share * (1.0 - share) / len(self.of_background) * unseen)
+        if error == 0.0:
+            return 0.0
+        low, high = max(0.0, share - error), min(1.0, share + error)
+        return error * (self.recall(high) - self.recall(low)) / (high - low)
+
+    def is_rough(self, share: float) -> bool:
+        """Whether so few sampled users lie within a share that its recall is a rough guess."""
+        return self.weight > 1.0 and share * len(self.of_background) < FEWEST_WITHIN
 
     def surely_above(self, other: Line, errors: float = Z_95_ONE_SIDED) -> bool:
         """Whether this line's AUC is above another's of the same users, 95 % sure (one-sided).
@@ -216,6 +242,7 @@ class Trials:
             above=self.weight * others_above + seeds_above,
             tied=self.weight * others_tied + seeds_tied - 1.0,
             pool=self.weight * len(others) + len(hidden),
+            weight=self.weight,
         )
 
     def line(self, name: str, folds: Iterable[int] | None = None) -> Line:
@@ -285,15 +312,21 @@ def _above_and_tied(scores: FloatArray, others: FloatArray) -> tuple[FloatArray,
 
 
 def curve(line: Line, shares: Iterable[float]) -> list[CurvePoint]:
-    """The held-out recall of a line at each share, with 95 % intervals over the hidden seeds."""
-    return [_point(line.name, s, line.recall(s), len(line.of_seeds)) for s in shares]
+    """The held-out recall of a line at each share, each with its 95 % interval.
+
+    The interval is over the hidden seeds, and over the background where that is a sample.
+    """
+    seeds = len(line.of_seeds)
+    return [_point(line.name, s, line.recall(s), seeds, line.sampling_error(s)) for s in shares]
 
 
 def random_curve(seeds: int, shares: Iterable[float]) -> list[CurvePoint]:
     """What a random order would find, with the interval that chance leaves for so many seeds."""
-    return [_point(RANDOM, share, share, seeds) for share in shares]
+    return [_point(RANDOM, share, share, seeds, 0.0) for share in shares]
 
 
-def _point(scorer: str, share: float, recall: float, seeds: int) -> CurvePoint:
-    low, high = wilson_interval(recall, seeds)
+def _point(
+    scorer: str, share: float, recall: float, seeds: int, sampling_error: float
+) -> CurvePoint:
+    low, high = wilson_interval(recall, seeds, sampling_error)
     return CurvePoint(scorer, share, recall, low, high)

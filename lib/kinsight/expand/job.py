@@ -15,6 +15,7 @@ from kinsight.dates import AsOf
 from kinsight.expand.admitted import Admitted, SeedCounts
 from kinsight.expand.collecting import collect_basis, collect_samples
 from kinsight.expand.definition import AudienceDefinition, load_audiences
+from kinsight.expand.evaluation import FEWEST_WITHIN
 from kinsight.expand.executor import NUMBERED
 from kinsight.expand.executor_fits import fit_in_executors
 from kinsight.expand.fitting import Expansion, fit_expansion
@@ -195,6 +196,13 @@ def _fit(
         name = expansion.audience.name
         run.metrics[f"{name}.auc"] = expansion.chosen.auc
         run.metrics[f"{name}.activity_auc"] = expansion.activity.auc
+        rough = [at.name for at in expansion.levels if expansion.chosen.is_rough(at.share)]
+        if rough:
+            run.warn(
+                f"audience {name}: fewer than {FEWEST_WITHIN} of the sampled users lie within "
+                f"{', '.join(rough)}, so recall and lift are rough there; raise "
+                "expand.background_users, or ask for larger sizes"
+            )
         if not expansion.verdict.beats_activity:
             run.warn(f"audience {name}: {expansion.verdict.text}")
     return expansions

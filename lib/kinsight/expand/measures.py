@@ -62,8 +62,13 @@ def auc_of_counts(found: FloatArray, others: FloatArray) -> float:
     return float(((below + others / 2.0) * found).sum() / (found.sum() * others.sum()))
 
 
-def wilson_interval(rate: float, trials: int) -> tuple[float, float]:
+def wilson_interval(rate: float, trials: int, further_error: float = 0.0) -> tuple[float, float]:
     """The 95 % interval of a rate seen in so many trials.
+
+    Args:
+        rate: The rate.
+        trials: The trials.
+        further_error: A standard error of the rate that does not come from the trials.
 
     Source: E. B. Wilson (1927), the score interval: unlike the normal one it stays in [0, 1] and
     holds for few trials and rates near 0.
@@ -73,7 +78,9 @@ def wilson_interval(rate: float, trials: int) -> tuple[float, float]:
     half = Z_95 * math.sqrt(rate * (1 - rate) / trials + square / (4 * trials**2))
     half /= 1 + square / trials
     # Rounding may push an end past the rate itself.
-    return max(0.0, min(centre - half, rate)), min(1.0, max(centre + half, rate))
+    below, above = max(0.0, rate - centre + half), max(0.0, centre + half - rate)
+    further = Z_95 * further_error
+    return max(0.0, rate - math.hypot(below, further)), min(1.0, rate + math.hypot(above, further))
 
 
 def standard_error(of_found: FloatArray, of_others: FloatArray) -> float:
