@@ -529,7 +529,7 @@ def test_reasons_are_what_the_seeds_take_more_by_the_name_known_at_the_date(ran:
 
 
 def test_refusals_are_counted_and_the_others_go_on(ran: Ran) -> None:
-    assert ran.summary.counts["audiences_refused"] == 15
+    assert ran.summary.counts["audiences_refused"] == 18
     assert ran.summary.counts["audiences_published"] == 7
     assert ran.summary.producer["audience"] == sorted(AUDIENCES)
 
