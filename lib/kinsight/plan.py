@@ -8,7 +8,6 @@ file.
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -107,10 +106,9 @@ class _Planner:
         if not inventory.new and not inventory.gone:
             return Planned("ingest", reads, "nothing: no file is new or changed", warnings)
         check_columns(self.workspace.spark, run, self.config.ingest, inventory.new)
-        places = {(known.kind, known.path) for known in inventory.known}
         parts = []
         for name, fresh in inventory.new.items():
-            kinds = Counter("changed" if (f.kind, f.path) in places else "new" for f in fresh)
+            kinds = inventory.states(fresh)
             size = sum(file.size for file in fresh) / 1e6
             count = " and ".join(f"{n} {kind}" for kind, n in sorted(kinds.items(), reverse=True))
             parts.append(f"{count} of {name} ({size:,.1f} MB)")
