@@ -143,6 +143,13 @@ def test_a_missing_input_names_the_stage_to_run(workspace: Callable[..., Workspa
         run.require("embeddings", as_of=shop.as_of("2024-01-01").date, made_by="embed")
 
 
+def test_no_stage_runs_a_date_that_has_not_begun(workspace: Callable[..., Workspace]) -> None:
+    shop = workspace()
+    later = dt.datetime.now(dt.timezone.utc).date() + dt.timedelta(days=2)
+    with pytest.raises(RefusedError, match=f"The date {later} has not begun"):
+        shop.run("segment", shop.as_of(later), Settings())
+
+
 def test_a_rerun_of_a_date_reads_what_its_run_read(workspace: Callable[..., Workspace]) -> None:
     shop = workspace()
     publish(shop, "embed", {"embeddings": vectors("a")}, as_of="2024-01-01", producer=KEY)
