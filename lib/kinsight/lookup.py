@@ -76,7 +76,9 @@ def published(
     if found is None:
         raise _unpublished(name, date, producer)
     rows = workspace.tables.read(name, found.version)
-    if found.record.as_of is not None and "as_of" in rows.columns:
+    # A vocabulary keeps the date that it was made for; later dates publish it once more.
+    dated = "as_of" in rows.columns and name != "vocabularies"
+    if found.record.as_of is not None and dated:
         rows = rows.where(F.col("as_of") == F.lit(found.record.as_of))
     for column, values in found.record.producer.items():
         if column in rows.columns:

@@ -10,10 +10,12 @@ import pytest
 
 from kinsight.config import Settings
 from kinsight.errors import RefusedError
+from kinsight.lookup import published
 from kinsight.progress import Progress
 from kinsight.runs import RunLog, StageRun
 from kinsight.tables import Tables
 from kinsight.workspace import Workspace
+from tests.planted_sequences import plant_sequences
 from tests.planting import publish
 
 
@@ -132,6 +134,23 @@ def test_dates_and_producers_select_a_publication(workspace: Callable[..., Works
     assert earlier == found
     assert shop.log.newest("embeddings", as_of=february) is None
     assert shop.log.newest("embeddings", producer={"model_version": "other"}) is None
+
+
+def test_a_vocabulary_is_found_on_later_dates_that_use_it(
+    workspace: Callable[..., Workspace],
+) -> None:
+    shop = workspace()
+    for version, items in (("v0", 3), ("v1", 4)):
+        plant_sequences(
+            shop, "2024-03-01", users=1, vocabulary=version, items=items, only=["vocabularies"]
+        )
+    with shop.run("sequence", shop.as_of("2024-03-02"), Settings()) as run:
+        run.publish_unchanged(["vocabularies"])
+        run.producer = {"vocabulary_version": ["v1"]}
+    for date in (None, "2024-03-02"):
+        found = published(shop, "vocabularies", date)
+        assert found.where("field = 'item'").count() == 4
+        assert {row[0] for row in found.select("vocabulary_version").collect()} == {"v1"}
 
 
 def test_a_missing_input_names_the_stage_to_run(workspace: Callable[..., Workspace]) -> None:
