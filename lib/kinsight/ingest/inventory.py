@@ -140,6 +140,7 @@ def take_inventory(spark: SparkSession, run: StageRun, config: IngestConfig) -> 
     fresh = [file for files in listed.values() for file in files if file.id not in done]
     vanished = _vanished_files(listings, known)
     moved = moved_files(fresh, vanished)
+    origins = set(moved.values())
     replaced = [
         file
         for file in fresh
@@ -163,7 +164,7 @@ def take_inventory(spark: SparkSession, run: StageRun, config: IngestConfig) -> 
         ],
         gone=gone,
         moved=moved,
-        vanished=[file for file in vanished if file.id not in set(moved.values())],
+        vanished=[file for file in vanished if file.id not in origins],
         stale=_stale_ids(run, last.record.outputs if last else {}, {file.id for file in known}),
     )
 
