@@ -38,6 +38,8 @@ MADE_BY = {
     "segments": "segment",
     "audiences": "expand",
 }
+UNDATED = ("events", "models")
+"""Tables that are not made for one date: a re-run reads the version that the last run read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +133,7 @@ class _Planner:
             f"{config.lookback_days} days before {self.as_of.instant:%Y-%m-%d %H:%M} UTC, "
             f"in {vocabulary}"
         )
-        return Planned("sequence", self._inputs(run, "events", dated=False), does)
+        return Planned("sequence", self._inputs(run, "events"), does)
 
     def train(self) -> Planned:
         """Whether training is due, and why."""
@@ -223,7 +225,7 @@ class _Planner:
         """A run that is never entered, so that nothing of it is written."""
         return self.workspace.run(stage, self.as_of, settings, self.latest_input)
 
-    def _inputs(self, run: StageRun, *tables: str, dated: bool = True) -> str:
+    def _inputs(self, run: StageRun, *tables: str) -> str:
         """Where a stage's inputs come from, in words.
 
         Raises:
@@ -232,13 +234,13 @@ class _Planner:
         parts = []
         for table in tables:
             made_by = MADE_BY[table]
-            pinned = run.earlier_version(table)
+            pinned = run.earlier_version(table) if table in UNDATED else None
             if pinned is not None:
                 parts.append(f"{table} version {pinned}, as this date's last run")
             elif made_by in self.stages:
                 parts.append(f"{table}, as `{made_by}` above publishes it")
             else:
-                date = self.as_of.date if dated else None
+                date = None if table in UNDATED else self.as_of.date
                 found = run.require(table, as_of=date, made_by=made_by)
                 parts.append(f"{table} version {found.version}, by {found.record.run_id}")
         return "; ".join(parts)
