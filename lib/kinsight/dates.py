@@ -6,7 +6,7 @@ import dataclasses
 import datetime as dt
 from zoneinfo import ZoneInfo
 
-from kinsight.errors import ConfigError
+from kinsight.errors import ConfigError, RefusedError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +38,21 @@ class AsOf:
     def days_before(self, days: int) -> AsOf:
         """The as-of so many calendar days earlier."""
         return AsOf.of(self.date - dt.timedelta(days=days), self.timezone)
+
+    def refuse_unbegun(self) -> None:
+        """Refuse a date that has not begun: its last events are still to come.
+
+        Raises:
+            RefusedError: If its instant lies ahead.
+        """
+        now = dt.datetime.now(dt.timezone.utc)
+        if self.instant > now:
+            raise RefusedError(
+                f"The date {self.date} has not begun in {self.timezone}.",
+                expected=f"a date that began by now, {now:%Y-%m-%d %H:%M} UTC",
+                found=f"one that begins at {self.instant:%Y-%m-%d %H:%M} UTC",
+                to_do="run it after that, or leave --as-of out for today in the shop's time zone",
+            )
 
 
 def parse_date(text: str) -> dt.date:

@@ -39,7 +39,7 @@ class UserFacts:
             of the segment.
         audiences: The user's rows of audience_members, one an audience; often none.
         events: The latest events before the date, EVENT_COLUMNS and the title of the item, the
-            newest first.
+            newest first; times are in UTC.
     """
 
     as_of: dt.date
@@ -76,7 +76,9 @@ def published(
     if found is None:
         raise _unpublished(name, date, producer)
     rows = workspace.tables.read(name, found.version)
-    if found.record.as_of is not None and "as_of" in rows.columns:
+    # A vocabulary keeps the date that it was made for; later dates publish it once more.
+    dated = "as_of" in rows.columns and name != "vocabularies"
+    if found.record.as_of is not None and dated:
         rows = rows.where(F.col("as_of") == F.lit(found.record.as_of))
     for column, values in found.record.producer.items():
         if column in rows.columns:
@@ -224,7 +226,11 @@ def _latest_events(workspace: Workspace, user: str, as_of: dt.date) -> list[Fact
         .limit(LATEST_EVENTS)
         .select(*EVENT_COLUMNS)
     )
-    return [row.asDict() for row in rows.collect()]
+    # Spark gives local times.
+    return [
+        row.asDict() | {"event_time": row["event_time"].astimezone(dt.timezone.utc)}
+        for row in rows.collect()
+    ]
 
 
 def _events_of(workspace: Workspace, user: str, as_of: dt.date) -> DataFrame:

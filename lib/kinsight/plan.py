@@ -8,7 +8,6 @@ file.
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,6 +38,8 @@ MADE_BY = {
     "segments": "segment",
     "audiences": "expand",
 }
+UNDATED = ("events", "models")
+"""Tables that are not made for one date: a re-run reads the version that the last run read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,10 +108,9 @@ class _Planner:
         if not inventory.new and not inventory.gone:
             return Planned("ingest", reads, "nothing: no file is new or changed", warnings)
         check_columns(self.workspace.spark, run, self.config.ingest, inventory.new)
-        places = {(known.kind, known.path) for known in inventory.known}
         parts = []
         for name, fresh in inventory.new.items():
-            kinds = Counter("changed" if (f.kind, f.path) in places else "new" for f in fresh)
+            kinds = inventory.states(fresh)
             size = sum(file.size for file in fresh) / 1e6
             count = " and ".join(f"{n} {kind}" for kind, n in sorted(kinds.items(), reverse=True))
             parts.append(f"{count} of {name} ({size:,.1f} MB)")
@@ -133,7 +133,7 @@ class _Planner:
             f"{config.lookback_days} days before {self.as_of.instant:%Y-%m-%d %H:%M} UTC, "
             f"in {vocabulary}"
         )
-        return Planned("sequence", self._inputs(run, "events", dated=False), does)
+        return Planned("sequence", self._inputs(run, "events"), does)
 
     def train(self) -> Planned:
         """Whether training is due, and why."""
@@ -230,7 +230,7 @@ class _Planner:
         """A run that is never entered, so that nothing of it is written."""
         return self.workspace.run(stage, self.as_of, settings, self.latest_input)
 
-    def _inputs(self, run: StageRun, *tables: str, dated: bool = True) -> str:
+    def _inputs(self, run: StageRun, *tables: str) -> str:
         """Where a stage's inputs come from, in words.
 
         Raises:
@@ -239,13 +239,13 @@ class _Planner:
         parts = []
         for table in tables:
             made_by = MADE_BY[table]
-            pinned = run.earlier_version(table)
+            pinned = run.earlier_version(table) if table in UNDATED else None
             if pinned is not None:
                 parts.append(f"{table} version {pinned}, as this date's last run")
             elif made_by in self.stages:
                 parts.append(f"{table}, as `{made_by}` above publishes it")
             else:
-                date = self.as_of.date if dated else None
+                date = None if table in UNDATED else self.as_of.date
                 found = run.require(table, as_of=date, made_by=made_by)
                 parts.append(f"{table} version {found.version}, by {found.record.run_id}")
         return "; ".join(parts)

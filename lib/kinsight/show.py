@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -261,6 +262,8 @@ def _versions(versions: Mapping[str, int]) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, dt.datetime):
+        value = value.replace(tzinfo=None)  # the title tells the zone
     return _number(value) if isinstance(value, float) else escape(str(value))
 
 

@@ -51,6 +51,14 @@ _TROUBLES = (
         "in spark.pyspark.python",
     ),
     _trouble(
+        r"\[FAILED_READ_FILE\.FILE_NOT_EXIST\].*?does not exist"
+        r"|Cannot time travel Delta table to version[^\n]*",
+        "What was to be read is gone.",
+        expected="the versions that this date's last run read; VACUUM keeps them for 30 days",
+        to_do="run the date again with --latest-input, which reads the newest versions. Where the "
+        "file is one of a source, it vanished while it was read: run again",
+    ),
+    _trouble(
         r"No space left on device",
         "A disk is full.",
         expected="room for shuffles, scratch files and the unpacked environment",

@@ -55,7 +55,13 @@ class Workspace:
     def run(
         self, stage: str, as_of: AsOf | None, settings: Settings, latest_input: bool = False
     ) -> StageRun:
-        """Begin a run of a stage; use the result as a context manager."""
+        """Begin a run of a stage; use the result as a context manager.
+
+        Raises:
+            RefusedError: If the date has not begun: what it published would lack its last events.
+        """
+        if as_of is not None:
+            as_of.refuse_unbegun()
         return StageRun(
             self.log,
             self.progress,

@@ -9,7 +9,7 @@ import pytest
 from kinsight.config import EventSourceConfig
 from kinsight.errors import ConfigError
 from kinsight.ingest.files import SourceFile, common_format, file_format
-from kinsight.ingest.inventory import Inventory, KnownFile
+from kinsight.ingest.inventory import Inventory, KnownFile, moved_files
 from kinsight.ingest.layouts import Probe, csv_options, group_layouts, header_names
 
 FILE = SourceFile(
@@ -93,5 +93,38 @@ def test_a_changed_file_replaces_its_earlier_state_and_those_of_a_renamed_source
         KnownFile("other source", "events", "also", "/data/a.csv"),
         KnownFile("old name", "events", "gone", "/data/a.csv"),
     ]
-    inventory = Inventory(known=known, new={}, unchanged=0, remapped=[], gone=[], stale={})
-    assert inventory.replaced_by([FILE], ["log", "also"]) == ["same", "old name"]
+    assert inventory_of(known).replaced_by([FILE], ["log", "also"]) == ["same", "old name"]
+
+
+def inventory_of(known: list[KnownFile], moved: dict[str, str] | None = None) -> Inventory:
+    return Inventory(
+        known=known,
+        new={},
+        unchanged=0,
+        remapped=[],
+        gone=[],
+        moved=moved or {},
+        vanished=[],
+        stale={},
+    )
+
+
+def test_a_moved_file_replaces_the_one_that_it_was() -> None:
+    size, time = FILE.size, FILE.modified_milliseconds
+    vanished = [
+        KnownFile("it", "events", "log", "/old/2024/a.csv", size, time),
+        KnownFile("its twin", "events", "log", "/old/2025/a.csv", size, time),
+        KnownFile("other name", "events", "log", "/old/b.csv", size, time),
+        KnownFile("other size", "events", "log", "/old/c/a.csv", size + 1, time),
+        KnownFile("other time", "events", "log", "/old/d/a.csv", size, time + 1),
+        KnownFile("other source", "events", "also", "/old/e/a.csv", size, time),
+        KnownFile("other kind", "items", "log", "/old/f/a.csv", size, time),
+    ]
+    assert moved_files([FILE], vanished) == {FILE.id: "it"}
+    twin = dataclasses.replace(FILE, path="/data/later/a.csv")
+    third = dataclasses.replace(FILE, path="/data/third/a.csv")
+    moved = moved_files([third, twin, FILE], vanished)
+    assert moved == {FILE.id: "it", twin.id: "its twin"}
+    inventory = inventory_of(vanished, moved)
+    assert inventory.replaced_by([twin, FILE], ["log", "also"]) == ["it", "its twin"]
+    assert inventory.replaced_by([third], ["log", "also"]) == []

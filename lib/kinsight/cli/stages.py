@@ -25,7 +25,8 @@ AsOfOption = Annotated[
     str,
     typer.Option(
         "--as-of",
-        help="Use events before midnight of this date, YYYY-MM-DD. By default today in the shop.",
+        help="Use events before midnight of this date, YYYY-MM-DD, which must have begun in the "
+        "shop. By default today in the shop.",
         show_default=False,
     ),
 ]

@@ -26,7 +26,8 @@ def run_embed(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False) 
     Args:
         workspace: Session, configuration and tables.
         as_of: The date.
-        latest_input: Read the newest model and sequences even if an earlier run read others.
+        latest_input: As for all stages; this one reads the newest sequences and model of the date
+            anyway, and what they rest on is pinned by the runs that made them.
 
     Raises:
         RefusedError: If there is no model or no sequences that fit each other and the date.
@@ -38,13 +39,11 @@ def run_embed(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False) 
         artifact = read_model(workspace.config.tables, model)
         sequences = fitting_sequences(run, as_of, model)
         version = model.model_version
-        pinned = run.earlier_version("sequences", {"model_version": version})
         key: dict[str, KeyValue] = {
             "as_of": as_of.date,
             "vocabulary_version": model.vocabulary_version,
         }
-        rows = run.read("sequences", sequences.version if pinned is None else pinned)
-        rows = rows.where(key_predicate(key)).select(*INPUT_COLUMNS)
+        rows = run.read(sequences).where(key_predicate(key)).select(*INPUT_COLUMNS)
         shipped = workspace.spark.sparkContext.broadcast(artifact)
         tokens, bfloat16 = config.batch_tokens, config.precision == "bfloat16"
 

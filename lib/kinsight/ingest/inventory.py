@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
-from pyspark.sql import SparkSession
+from pyspark.sql import Row, SparkSession
+from pyspark.sql import functions as F
 
 from kinsight.config import IngestConfig, SourceConfig
 from kinsight.errors import RefusedError
@@ -29,8 +33,13 @@ class KnownFile:
     kind: Kind
     source: str
     path: str
-    deduplicated: int = 0
+    size: int = 0
+    modified_milliseconds: int = 0
+    read: int = 0
     accepted: int = 0
+    deduplicated: int = 0
+    first_event_time: dt.datetime | None = None
+    last_event_time: dt.datetime | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +53,8 @@ class Inventory:
         remapped: Sources with such files whose settings changed since the last run.
         gone: Files that their Delta table no longer has: their rows go. Files that vanish from a
             folder are not gone: many shops move what was read away.
+        moved: By the id of a new file, that of the file read before that lies there now.
+        vanished: Files read before that are no longer in their folder, without those that moved.
         stale: By table, ids of rows that ``ingested_files`` does not list: a run was killed between
             writing them and listing their files.
     """
@@ -53,6 +64,8 @@ class Inventory:
     unchanged: int
     remapped: list[str]
     gone: list[KnownFile]
+    moved: dict[str, str]
+    vanished: list[KnownFile]
     stale: dict[str, list[str]]
 
     def warnings(self) -> list[str]:
@@ -63,8 +76,19 @@ class Inventory:
             for source in self.remapped
         ]
 
+    def states(self, files: Iterable[SourceFile]) -> Counter[str]:
+        """How many of these files are new, changed and moved."""
+        places = {(known.kind, known.path) for known in self.known}
+        states: Counter[str] = Counter()
+        for file in files:
+            if file.id in self.moved:
+                states["moved"] += 1
+            else:
+                states["changed" if (file.kind, file.path) in places else "new"] += 1
+        return states
+
     def replaced_by(self, files: Iterable[SourceFile], sources: Sequence[str]) -> list[str]:
-        """Ids of the earlier states of files.
+        """Ids of the earlier states of files, at their place or at the one that they moved from.
 
         A source that is configured no longer counts as renamed if one of its files comes again.
 
@@ -74,10 +98,12 @@ class Inventory:
         """
         places = {(file.kind, file.path, file.source) for file in files}
         renamed = {(file.kind, file.path) for file in files}
+        moved = {self.moved.get(file.id) for file in files}
         return [
             known.id
             for known in self.known
             if (known.kind, known.path, known.source) in places
+            or known.id in moved
             or (known.source not in sources and (known.kind, known.path) in renamed)
         ]
 
@@ -103,8 +129,7 @@ def take_inventory(spark: SparkSession, run: StageRun, config: IngestConfig) -> 
         RefusedError: If a source has no files or cannot be listed.
     """
     listings = {s.name: list_source(spark, s, kind) for kind, s in sources_of(config)}
-    columns = (FILE_ID, "kind", "source", "path", "rows_deduplicated", "rows_accepted")
-    known = [KnownFile(*row) for row in run.read("ingested_files").select(*columns).collect()]
+    known = _known_files(run)
     gone = _gone_files(config, listings, known)
     for name, listing in listings.items():
         if listing.root is not None:
@@ -113,7 +138,14 @@ def take_inventory(spark: SparkSession, run: StageRun, config: IngestConfig) -> 
     done = {file.id for file in known}
     events = {file.path for file in known if file.kind == "events"}
     fresh = [file for files in listed.values() for file in files if file.id not in done]
-    replaced = [file for file in fresh if file.kind == "events" and file.path in events]
+    vanished = _vanished_files(listings, known)
+    moved = moved_files(fresh, vanished)
+    origins = set(moved.values())
+    replaced = [
+        file
+        for file in fresh
+        if file.kind == "events" and (file.path in events or file.id in moved)
+    ]
     if replaced or any(file.kind == "events" for file in gone):
         # An event that such a file held may go with it; then its copies elsewhere count.
         done -= {file.id for file in known if file.deduplicated}
@@ -131,8 +163,72 @@ def take_inventory(spark: SparkSession, run: StageRun, config: IngestConfig) -> 
             and _is_remapped(source, settings.get(kind, []))
         ],
         gone=gone,
+        moved=moved,
+        vanished=[file for file in vanished if file.id not in origins],
         stale=_stale_ids(run, last.record.outputs if last else {}, {file.id for file in known}),
     )
+
+
+def _known_files(run: StageRun) -> list[KnownFile]:
+    """What ``ingested_files`` lists."""
+    rows = run.read("ingested_files").select(
+        F.col(FILE_ID).alias("id"),
+        "kind",
+        "source",
+        "path",
+        F.col("size_bytes").alias("size"),
+        F.unix_millis("modified_at").alias("modified_milliseconds"),
+        *(F.col(f"rows_{name}").alias(name) for name in ("read", "accepted", "deduplicated")),
+        "first_event_time",
+        "last_event_time",
+    )
+    return [_known_file(row) for row in rows.collect()]
+
+
+def _known_file(row: Row) -> KnownFile:
+    # Spark gives local times.
+    times = {
+        name: None if row[name] is None else row[name].astimezone(dt.timezone.utc)
+        for name in ("first_event_time", "last_event_time")
+    }
+    return KnownFile(**row.asDict() | times)
+
+
+def _vanished_files(listings: Mapping[str, Listing], known: Sequence[KnownFile]) -> list[KnownFile]:
+    """Files read before, of sources that are files, that are not listed any more."""
+    listed = {
+        name: {file.path for file in listing.files}
+        for name, listing in listings.items()
+        if listing.root is None
+    }
+    return [file for file in known if file.path not in listed.get(file.source, {file.path})]
+
+
+def moved_files(fresh: Iterable[SourceFile], vanished: Iterable[KnownFile]) -> dict[str, str]:
+    """By the id of a new file, that of the vanished one with its name, size and time.
+
+    A file that moves keeps them: into a folder of what was read, with the whole project, or
+    behind a link that now points elsewhere. Of several files alike each is taken once, in the
+    order of the paths.
+
+    Args:
+        fresh: Files with new ids.
+        vanished: Files read before that are not listed any more.
+    """
+    alike: dict[Hashable, list[str]] = {}
+    for known in sorted(vanished, key=lambda file: file.path, reverse=True):
+        alike.setdefault(_likeness(known), []).append(known.id)
+    moved = {}
+    for file in sorted(fresh, key=lambda file: file.path):
+        if alike.get(_likeness(file)):
+            moved[file.id] = alike[_likeness(file)].pop()
+    return moved
+
+
+def _likeness(file: SourceFile | KnownFile) -> Hashable:
+    """What a file keeps when it moves within its source."""
+    name = PurePosixPath(file.path).name
+    return file.kind, file.source, name, file.size, file.modified_milliseconds
 
 
 def _gone_files(

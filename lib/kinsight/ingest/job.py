@@ -9,7 +9,14 @@ from pyspark.sql import functions as F
 
 from kinsight.ingest.batch import Batch, open_batch
 from kinsight.ingest.gates import check_batch, check_counts
-from kinsight.ingest.inventory import KINDS, TABLES, Inventory, sources_of, take_inventory
+from kinsight.ingest.inventory import (
+    KINDS,
+    TABLES,
+    Inventory,
+    KnownFile,
+    sources_of,
+    take_inventory,
+)
 from kinsight.ingest.output import (
     FileCounts,
     accepted_rows,
@@ -55,7 +62,7 @@ def run_ingest(workspace: Workspace) -> StageSummary:
             for warning in check_batch(batch, config, inventory):
                 run.warn(warning)
             counts = _write(workspace, run, inventory, batch)
-        for warning in lost_rows(inventory, counts):
+        for warning in (*lost_rows(inventory, counts), *doubled_files(inventory, counts)):
             run.warn(warning)
         run.publish_unchanged(table for table in TABLES if table not in run.outputs)
         run.counts.update(_totals(counts), files_unchanged=inventory.unchanged)
@@ -129,6 +136,44 @@ def lost_rows(inventory: Inventory, counts: list[FileCounts]) -> list[str]:
         for source, rows in net.items()
         if rows > 0
     ]
+
+
+def doubled_files(inventory: Inventory, counts: list[FileCounts]) -> list[str]:
+    """A warning for each source of events whose new files look like vanished ones renamed.
+
+    They do where as many rows lie between the same times, or where no file read before is left
+    and the new ones reach back to the first event that was ever read. A folder that holds one
+    new day each night does neither.
+    """
+    warnings = []
+    vanished: dict[str, list[KnownFile]] = {}
+    for file in inventory.vanished:
+        if file.first_event_time is not None:
+            vanished.setdefault(file.source, []).append(file)
+    for source, before in vanished.items():
+        ids = {file.id for file in before}
+        spans = {(file.read, file.first_event_time, file.last_event_time) for file in before}
+        first = min(file.first_event_time for file in before if file.first_event_time)
+        events = (f for f in inventory.known if f.source == source and f.first_event_time)
+        none_left = all(file.id in ids for file in events)
+        again = [
+            count.file.path
+            for count in counts
+            if count.file.source == source
+            and count.first_event_time is not None
+            and (
+                (count.read, count.first_event_time, count.last_event_time) in spans
+                or (none_left and count.first_event_time <= first)
+            )
+        ]
+        if again:
+            warnings.append(
+                f"source {source}: {plural(len(again), 'new file')}, such as {again[0]}, may hold "
+                f"the events of files that are gone, such as {before[0].path}, under other names "
+                "(compressed, copied): then each of these events counts twice from now on; see "
+                "`Files under other names` in docs/sources.md for how to take them out"
+            )
+    return warnings
 
 
 def _totals(counts: list[FileCounts]) -> dict[str, int]:

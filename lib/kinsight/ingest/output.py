@@ -182,4 +182,10 @@ def _by_file(
     if table not in run.outputs:
         return {}
     rows = run.tables.read(table, run.outputs[table]).where(F.col(FILE_ID).isin(list(batch.files)))
-    return {row[0]: tuple(row[1:]) for row in rows.groupBy(FILE_ID).agg(*measures).collect()}
+    found = rows.groupBy(FILE_ID).agg(*measures).collect()
+    return {row[0]: tuple(map(_in_utc, row[1:])) for row in found}
+
+
+def _in_utc(value: Any) -> Any:
+    """A measure as it is, but a time as UTC: Spark gives local ones without their zone."""
+    return value.astimezone(dt.timezone.utc) if isinstance(value, dt.datetime) else value

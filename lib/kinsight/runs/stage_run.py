@@ -156,7 +156,9 @@ class StageRun:
         """The version of an input that the last succeeded run of this stage and date read.
 
         A published date never changes because late events came: its re-run reads what its run
-        read, unless the latest input is asked for.
+        read, unless the latest input is asked for. This is for inputs that do not belong to the
+        date. What another stage made for the date is read at its newest publication, or one run
+        would mix what it made with other settings.
         """
         if self.latest_input or self.as_of is None:
             return None

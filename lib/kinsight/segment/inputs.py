@@ -56,9 +56,9 @@ class Inputs:
 def find_inputs(run: StageRun, as_of: AsOf, segmentation: str) -> Inputs:
     """Resolve and read all inputs.
 
-    A re-run reads the versions that the date's last run read, so that late events, a re-run of
-    the date before, and its own output change nothing. New vectors of another model are new
-    input.
+    Of other dates a re-run reads the versions that the date's last run read, so that a re-run of
+    the date before and its own output change nothing. What was made for the date itself is the
+    newest: the runs that made it pin what they read, so it changes only where that was asked for.
 
     Raises:
         RefusedError: If nothing published embeddings, user_features or user_bags for the date.
@@ -70,10 +70,6 @@ def find_inputs(run: StageRun, as_of: AsOf, segmentation: str) -> Inputs:
     model_version = embeddings.record.producer["model_version"][0]
     records = run.log.records()
     last = None if run.latest_input else _last_run(records, date, segmentation)
-    if last is not None and model_version in last.producer.get("model_version", []):
-        embeddings, features, bags = (
-            _at(records, publication, last) for publication in (embeddings, features, bags)
-        )
     vocabulary_version = bags.record.producer["vocabulary_version"][0]
     in_vocabulary = F.col("vocabulary_version") == vocabulary_version
     of_date = F.col("as_of") == F.lit(date)
@@ -99,17 +95,6 @@ def _last_run(records: Sequence[RunRecord], date: dt.date, segmentation: str) ->
         records, "segment_members", as_of=date, producer={"segmentation": segmentation}
     )
     return None if found is None else found.record
-
-
-def _at(records: Sequence[RunRecord], publication: Publication, last: RunRecord) -> Publication:
-    """The publication of the same table that an earlier run read."""
-    table = publication.table
-    version = last.inputs[table]
-    publisher = next(
-        (r for r in records if r.status == "succeeded" and r.outputs.get(table) == version),
-        publication.record,
-    )
-    return Publication(table, version, publisher)
 
 
 def _previous(

@@ -69,8 +69,8 @@ def find_products(seen: DataFrame, items: DataFrame, instant: dt.datetime) -> Da
     """The distinct products of the events, described by what was known at the instant.
 
     What the event says of category and brand comes first (a category may be a path, its levels
-    parted by " > "); the item row with the newest ``valid_from`` before the instant fills what
-    the event lacks.
+    parted by " > "); the item row with the newest ``valid_from`` before the instant, of equal
+    ones that of the newest file, fills what the event lacks.
 
     Args:
         seen: See :func:`distinct_products`.
@@ -82,11 +82,13 @@ def find_products(seen: DataFrame, items: DataFrame, instant: dt.datetime) -> Da
         event_brand), and brand, path (ARRAY<STRING>, null where unknown), title and price (the
         mean of its events, null where none has one).
     """
+    # Equal valid_from: the newest file wins, whose id begins with its modification time; of one
+    # file the greatest content, in whatever order it came.
+    row = F.struct("valid_from", "source_file_id", "category", "brand", "title")
     known = (
         items.where(F.col("valid_from") < F.lit(instant))
         .groupBy("item_id")
-        # Equal valid_from: the greatest content wins, whatever file or order it came in.
-        .agg(F.max(F.struct("valid_from", "category", "brand", "title")).alias("row"))
+        .agg(F.max(row).alias("row"))
         .select("item_id", "row.category", "row.brand", "row.title")
     )
     path = F.filter(

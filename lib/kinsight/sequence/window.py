@@ -120,9 +120,11 @@ def refuse_empty_window(events: DataFrame, as_of: AsOf, lookback_days: int) -> R
     """The refusal where the window holds nothing, with the dates that do have events."""
     first, last = events.agg(F.min("event_time"), F.max("event_time")).first() or (None, None)
     start = as_of.days_before(lookback_days)
-    if first is None:
+    if first is None or last is None:
         found, to_do = "table events is empty", "ingest event files that hold rows"
     else:
+        # Spark gives local times.
+        first, last = (time.astimezone(dt.timezone.utc) for time in (first, last))
         found = f"events from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} (UTC)"
         to_do = "choose --as-of after the first event and within reach of sequence.lookback_days"
     return RefusedError(

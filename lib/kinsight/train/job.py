@@ -38,7 +38,7 @@ def run_train(
     Args:
         workspace: Session, configuration and tables.
         as_of: The date whose sequences are learned from.
-        latest_input: Read the newest sequences of the date even if an earlier run read others.
+        latest_input: Begin with the newest earlier model even if an earlier run took another.
         restart: Begin anew even where a run that did not end left a checkpoint.
 
     Raises:
@@ -62,10 +62,8 @@ def run_train(
                 run, workspace.config.tables, as_of, vocabulary, category or LEAF
             )
         key: dict[str, KeyValue] = {"as_of": as_of.date, "vocabulary_version": name}
-        pinned = run.earlier_version("sequences", {"vocabulary_version": name})
-        sequences = run.read("sequences", published.version if pinned is None else pinned)
         with run.step("finding the files"):
-            files = sequences.where(key_predicate(key)).inputFiles()
+            files = run.read(published).where(key_predicate(key)).inputFiles()
             several = _several_processes(workspace)
             if several is not None:
                 several.require_shared(files)

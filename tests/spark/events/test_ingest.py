@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 
 from kinsight.errors import RefusedError
 from kinsight.ingest.job import run_ingest
+from kinsight.plan import plan
 from kinsight.runs import StageSummary
 from kinsight.workspace import Workspace
 from tests.comparison import assert_same_tables
@@ -217,6 +218,66 @@ def test_a_run_that_dies_between_commits_is_repeated_whole(
     undisturbed = open_test_workspace(spark, tmp_path / "undisturbed", ingest=section)
     run_ingest(undisturbed)
     assert_same_tables(undisturbed, disturbed, TABLES, ignore=RUN_COLUMNS)
+
+
+def clicks_alone(folder: Path) -> dict[str, Any]:
+    return {"events": ingest_section(folder)["events"][:1]}
+
+
+def test_files_that_moved_count_once(workspace: Open, tmp_path: Path) -> None:
+    write_clicks(tmp_path / "home", "2024-01-01", DAY_1, bad=3)
+    write_clicks(tmp_path / "home", "2024-01-02", DAY_2)
+    run_ingest(workspace(ingest=clicks_alone(tmp_path / "home")))
+    files = (tmp_path / "home").rename(tmp_path / "srv") / "click stream"
+    (files / "processed").mkdir()
+    (files / "2024-01-01 clicks.csv").rename(files / "processed" / "2024-01-01 clicks.csv")
+    write_clicks(tmp_path / "srv", "2024-01-03", DAY_2)
+
+    moved = workspace(ingest=clicks_alone(tmp_path / "srv"))
+    planned = plan(moved, moved.as_of("2024-01-04"), ["ingest"])[0]
+    assert "1 new and 2 moved of clicks" in planned.does
+    summary = run_ingest(moved)
+    assert [w for w in summary.warnings if "quarantine" not in w] == []
+    at_once = workspace(tmp_path / "at once", ingest=clicks_alone(tmp_path / "srv"))
+    run_ingest(at_once)
+    assert_same_tables(at_once, moved, TABLES, ignore=RUN_COLUMNS)
+
+
+def test_files_that_may_be_old_ones_under_other_names_are_warned_about(
+    workspace: Open, spark: SparkSession, tmp_path: Path
+) -> None:
+    shop = workspace(ingest=clicks_alone(tmp_path))
+    first, second = (tmp_path / "click stream" / f"2024-01-0{n} clicks.csv" for n in (1, 2))
+    write_clicks(tmp_path, "2024-01-01", DAY_1)
+    run_ingest(shop)
+    first.unlink()
+    write_clicks(tmp_path, "2024-01-02", DAY_2)
+    assert run_ingest(shop).warnings == [], "each night's file takes the place of the last one"
+
+    copy = second.with_name("copy.csv.gz")
+    copy.write_bytes(gzip.compress(second.read_bytes()))
+    second.unlink()
+    (warning,) = run_ingest(shop).warnings
+    assert warning.startswith(f"source clicks: 1 new file, such as {copy}, may hold the events")
+    assert shop.tables.read("events").count() == len(DAY_1 + DAY_2 + DAY_2)
+
+    events, files = (shop.tables.identifier(name) for name in ("events", "ingested_files"))
+    old = f"path = '{second}'"
+    spark.sql(
+        f"MERGE INTO {events} AS e USING (SELECT source_file_id FROM {files} WHERE {old}) AS f "
+        "ON e.source_file_id = f.source_file_id WHEN MATCHED THEN DELETE"
+    )
+    spark.sql(f"DELETE FROM {files} WHERE {old}")
+    assert shop.tables.read("events").count() == len(DAY_1 + DAY_2)
+    copy.unlink()
+    both = [
+        f"{user},{day} {at},view,{item}\n"
+        for day, rows in (("2024-01-01", DAY_1), ("2024-01-02", DAY_2))
+        for user, at, item in rows
+    ]
+    copy.with_name("both.csv").write_text("".join(["user,at,event,item\n", *both]))
+    (warning,) = run_ingest(shop).warnings
+    assert "both.csv" in warning, "nothing is left, and all comes again"
 
 
 def test_an_unreadable_file_is_refused_or_left_for_the_next_run(

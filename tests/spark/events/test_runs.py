@@ -10,10 +10,12 @@ import pytest
 
 from kinsight.config import Settings
 from kinsight.errors import RefusedError
+from kinsight.lookup import published
 from kinsight.progress import Progress
 from kinsight.runs import RunLog, StageRun
 from kinsight.tables import Tables
 from kinsight.workspace import Workspace
+from tests.planted_sequences import plant_sequences
 from tests.planting import publish
 
 
@@ -134,6 +136,23 @@ def test_dates_and_producers_select_a_publication(workspace: Callable[..., Works
     assert shop.log.newest("embeddings", producer={"model_version": "other"}) is None
 
 
+def test_a_vocabulary_is_found_on_later_dates_that_use_it(
+    workspace: Callable[..., Workspace],
+) -> None:
+    shop = workspace()
+    for version, items in (("v0", 3), ("v1", 4)):
+        plant_sequences(
+            shop, "2024-03-01", users=1, vocabulary=version, items=items, only=["vocabularies"]
+        )
+    with shop.run("sequence", shop.as_of("2024-03-02"), Settings()) as run:
+        run.publish_unchanged(["vocabularies"])
+        run.producer = {"vocabulary_version": ["v1"]}
+    for date in (None, "2024-03-02"):
+        found = published(shop, "vocabularies", date)
+        assert found.where("field = 'item'").count() == 4
+        assert {row[0] for row in found.select("vocabulary_version").collect()} == {"v1"}
+
+
 def test_a_missing_input_names_the_stage_to_run(workspace: Callable[..., Workspace]) -> None:
     shop = workspace()
     with (
@@ -141,6 +160,13 @@ def test_a_missing_input_names_the_stage_to_run(workspace: Callable[..., Workspa
         shop.run("segment", shop.as_of("2024-01-01"), Settings()) as run,
     ):
         run.require("embeddings", as_of=shop.as_of("2024-01-01").date, made_by="embed")
+
+
+def test_no_stage_runs_a_date_that_has_not_begun(workspace: Callable[..., Workspace]) -> None:
+    shop = workspace()
+    later = dt.datetime.now(dt.timezone.utc).date() + dt.timedelta(days=2)
+    with pytest.raises(RefusedError, match=f"The date {later} has not begun"):
+        shop.run("segment", shop.as_of(later), Settings())
 
 
 def test_a_rerun_of_a_date_reads_what_its_run_read(workspace: Callable[..., Workspace]) -> None:

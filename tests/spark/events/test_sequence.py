@@ -16,6 +16,7 @@ from kinsight.errors import IntegrityError, RefusedError
 from kinsight.runs import StageSummary
 from kinsight.sequence import job, linking
 from kinsight.sequence.job import run_sequence
+from kinsight.sequence.products import distinct_products, find_products
 from kinsight.sequence.vocabulary import read_vocabulary
 from kinsight.sequence.window import (
     count_window,
@@ -311,6 +312,32 @@ def test_late_events_leave_a_published_date_alone_until_the_latest_input_is_aske
     renewed = sequence(workspace, latest_input=True)
     assert renewed.counts["users"] == 2, "b turned out to be a, and there is one who came late"
     assert renewed.producer == first.producer, "a published vocabulary stays as it is"
+
+
+def test_of_rows_of_an_item_from_the_same_time_that_of_the_newest_file_counts(
+    spark: SparkSession,
+) -> None:
+    events = spark.createDataFrame(
+        [("apple", None, None, "view", 1.0)],
+        "item_id STRING, category STRING, brand STRING, event_type STRING, price DOUBLE",
+    )
+    rows = [
+        (f"2024030{number}T000000-f", "apple", day(valid_from), category, brand, title)
+        for number, valid_from, category, brand, title in (
+            (1, "1970-01-01", ["zoo"], "Zeus", "Zebra"),
+            (3, "1970-01-01", ["fruit"], None, "Apple"),
+            (3, "1970-01-01", ["fruit"], None, "Aple"),
+            (2, "1970-01-01", ["home"], "Young", "Yarn"),
+            (4, "2024-03-20", ["later"], "later", "later"),
+        )
+    ]
+    items = spark.createDataFrame(
+        rows,
+        "source_file_id STRING, item_id STRING, valid_from TIMESTAMP, category ARRAY<STRING>, "
+        "brand STRING, title STRING",
+    )
+    (product,) = find_products(distinct_products(events), items, day(DATE)).collect()
+    assert (product["path"], product["brand"], product["title"]) == (["fruit"], None, "Apple")
 
 
 def test_a_user_with_more_events_than_the_cap_keeps_exactly_the_latest(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -47,6 +48,28 @@ def test_executors_without_our_packages_are_told_in_words(spark: SparkSession) -
     known = explain(caught.value)
     assert known is not None
     assert "spark.archives" in known.text()
+
+
+def test_a_version_that_vacuum_removed_is_told_in_words(
+    spark: SparkSession, workspace: Callable[..., Workspace], tmp_path: Path
+) -> None:
+    table, check = tmp_path / "table", "spark.databricks.delta.retentionDurationCheck.enabled"
+    for _ in range(2):
+        spark.range(5).write.format("delta").mode("overwrite").save(str(table))
+    spark.conf.set(check, "false")
+    try:
+        spark.sql(f"VACUUM delta.`{table}` RETAIN 0 HOURS")
+    finally:
+        spark.conf.unset(check)
+    shop = workspace()
+    for version, found in ((0, "part-.* does not exist"), (99, "Available versions")):
+        rows = spark.read.format("delta").option("versionAsOf", version)
+        with (
+            pytest.raises(EnvironmentProblem, match=found) as caught,
+            shop.run("sequence", None, Settings()),
+        ):
+            rows.load(str(table)).collect()
+        assert "run the date again with --latest-input" in caught.value.to_do
 
 
 def test_a_mistake_of_ours_stays_what_it_is() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -196,6 +196,16 @@ def test_a_rerun_gives_the_same_bits_and_leaves_other_models_alone(embedded: Emb
     before, after = embedded.vectors().drop("run_id"), both.where("model_version = 'm1'")
     assert before.exceptAll(after).count() == 0
     assert after.count() == 120
+
+
+def test_a_rerun_reads_the_newest_sequences_of_its_date(
+    workspace: Callable[..., Workspace],
+) -> None:
+    shop = workspace()
+    plant_model(shop)
+    for users in (10, 20):
+        plant_sequences(shop, DATE, users=users)
+        assert run_embed(shop, shop.as_of(DATE)).counts["sequences_read"] == users
 
 
 def test_a_model_that_knows_the_future_is_refused(embedded: Embedded) -> None:

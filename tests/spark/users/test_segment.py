@@ -355,6 +355,16 @@ def test_a_rerun_gives_equal_tables_and_leaves_other_segmentations_alone(
     assert again.metrics == shop.second.metrics
 
 
+def test_a_rerun_reads_what_was_made_anew_for_its_date(
+    workspace: Callable[..., Workspace],
+) -> None:
+    shop = workspace(segment=SETTINGS)
+    for users in (80, 120):
+        plant(shop, FIRST, users=users, cold=5)
+        run_segment(shop, shop.as_of(FIRST))
+        assert rows(shop, "segment_members", FIRST).count() == users + 5
+
+
 @pytest.mark.parametrize("grouped_by", ["embedding", pytest.param("both", marks=pytest.mark.heavy)])
 def test_further_interests_are_further_segments_of_a_user(
     workspace: Callable[..., Workspace], grouped_by: str
