@@ -30,8 +30,8 @@ def with_event_ids(events: DataFrame) -> DataFrame:
     kept, and a file gives the same ids whenever and beside whatever it is read.
 
     Args:
-        events: Rows with ``CONTENT``, event_id and source_file_id. Where they lie by user_id
-            already, nothing is shuffled.
+        events: Rows with ``CONTENT``, event_id and source_file_id. Where they lie by user_id, or
+            by user_id and event_time, already, nothing is shuffled.
     """
     same = Window.partitionBy("user_id", "event_time", FILE_ID, _HASH).orderBy(_HASH)
     number = F.row_number().over(same)

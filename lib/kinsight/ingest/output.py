@@ -104,10 +104,13 @@ def complete_events(
     tallies = [tally for tally in batch.tallies.get("events", ()) if tally.reason is None]
     without_id = any(tally.with_event_id < tally.rows for tally in tallies)
     without_session = any(tally.without_session for tally in tallies)
-    if without_id or without_session:
+    if without_session:
         # One shuffle: numbering identical rows and finding sessions both look at one user
         # at a time.
         events = events.repartition("user_id")
+    elif without_id:
+        # Identical rows share their time too: an id that stands for everybody is in many tasks.
+        events = events.repartition("user_id", "event_time")
     if without_id:
         events = with_event_ids(events)
     if without_session:

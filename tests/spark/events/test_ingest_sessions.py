@@ -18,7 +18,7 @@ from kinsight.ingest.identity import (
     with_event_ids,
     with_repetitions,
 )
-from kinsight.ingest.output import split_repeated
+from kinsight.ingest.output import complete_events, split_repeated
 from kinsight.ingest.sessions import with_sessions
 from kinsight.spark import kept_frames
 from tests.comparison import rows_of
@@ -193,3 +193,18 @@ def test_rows_are_kept_or_counted_as_repeated(spark: SparkSession) -> None:
 def persisted(spark: SparkSession) -> int:
     """Frames that Spark holds at the moment."""
     return int(spark.sparkContext._jsc.getPersistentRDDs().size())
+
+
+@pytest.mark.parametrize(("session", "tasks"), [("s1", 2), (None, 1)])
+def test_where_sessions_are_mapped_one_id_is_no_matter_of_one_task(
+    spark: SparkSession, session: str | None, tasks: int
+) -> None:
+    rows = [("guest", float(minute), session, None, "f") for minute in range(50)]
+    tally = Tally("f", None, len(rows), without_session=0 if session else len(rows))
+    with kept_frames() as keep:
+        batch = Batch({}, {}, {"events": [tally]}, {}, keep)
+        # Rows stay where they were numbered: without adaptive execution nothing is rebalanced.
+        complete = complete_events(events(spark, rows), batch, GAP, None)
+        by_task = complete.groupBy(F.spark_partition_id()).count().collect()
+    assert len(by_task) == tasks
+    assert sum(row["count"] for row in by_task) == len(rows)
