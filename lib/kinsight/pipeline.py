@@ -33,6 +33,7 @@ def run_pipeline(
     Raises:
         KinsightError: From the stage that could not go on; earlier stages stay published.
     """
+    as_of.refuse_unbegun()
     yield run_ingest(workspace)
     training_due = usable_model(workspace, as_of) is None
     yield run_sequence(workspace, as_of, latest_input=latest_input, new_vocabulary=training_due)
