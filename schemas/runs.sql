@@ -5,7 +5,7 @@ CREATE TABLE IF NOT EXISTS {table} (
   as_of         DATE COMMENT 'Date of the run; null for ingest',
   as_of_instant TIMESTAMP COMMENT 'Midnight of as_of in the shop time zone, as UTC instant',
   shop_timezone STRING NOT NULL COMMENT 'Time zone of the shop',
-  producer      MAP<STRING, ARRAY<STRING>> NOT NULL COMMENT 'What was produced: vocabulary_version, model_version, segmentation, audience',
+  producer      MAP<STRING, ARRAY<STRING>> NOT NULL COMMENT 'What was produced: vocabulary_version, model_version, segmentation, audience; of sequences the category_level',
   inputs        ARRAY<STRUCT<table: STRING, version: BIGINT>> NOT NULL COMMENT 'Tables read, with their Delta versions; `source NAME` for a Delta source of ingest',
   outputs       ARRAY<STRUCT<table: STRING, version: BIGINT>> NOT NULL COMMENT 'Tables written, with the Delta versions to read',
   counts        MAP<STRING, BIGINT> NOT NULL COMMENT 'Rows in, out, quarantined and the like',

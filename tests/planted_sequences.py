@@ -86,7 +86,7 @@ def plant_sequences(
         for index in range(2, size + 2)
     ]
     tables = {"vocabularies": tokens, "sequences": rows}
-    producer = {"vocabulary_version": [vocabulary], "category": [category]}
+    producer = {"vocabulary_version": [vocabulary], "category_level": [category]}
     for name in only:
         key = {"vocabulary_version": vocabulary}
         if name == "sequences":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 
 import pytest
 
@@ -10,7 +11,9 @@ from kinsight.config import EventSourceConfig
 from kinsight.errors import ConfigError
 from kinsight.ingest.files import SourceFile, common_format, file_format
 from kinsight.ingest.inventory import Inventory, KnownFile, moved_files
+from kinsight.ingest.job import unlike_origins
 from kinsight.ingest.layouts import Probe, csv_options, group_layouts, header_names
+from kinsight.ingest.output import FileCounts
 
 FILE = SourceFile(
     kind="events",
@@ -115,7 +118,7 @@ def test_a_moved_file_replaces_the_one_that_it_was() -> None:
         KnownFile("it", "events", "log", "/old/2024/a.csv", size, time),
         KnownFile("its twin", "events", "log", "/old/2025/a.csv", size, time),
         KnownFile("other name", "events", "log", "/old/b.csv", size, time),
-        KnownFile("other size", "events", "log", "/old/c/a.csv", size + 1, time),
+        KnownFile("other size", "events", "log", "/old/c/a.csv", size + 1, time - 1),
         KnownFile("other time", "events", "log", "/old/d/a.csv", size, time + 1),
         KnownFile("other source", "events", "also", "/old/e/a.csv", size, time),
         KnownFile("other kind", "items", "log", "/old/f/a.csv", size, time),
@@ -128,3 +131,27 @@ def test_a_moved_file_replaces_the_one_that_it_was() -> None:
     inventory = inventory_of(vanished, moved)
     assert inventory.replaced_by([twin, FILE], ["log", "also"]) == ["it", "its twin"]
     assert inventory.replaced_by([third], ["log", "also"]) == []
+
+
+def test_a_time_that_all_files_have_tells_no_moved_file() -> None:
+    size, time = FILE.size, FILE.modified_milliseconds
+    days = [
+        KnownFile(day, "events", "log", f"/old/{day}/a.csv", size + extra, time)
+        for extra, day in enumerate(("monday", "tuesday"))
+    ]
+    assert moved_files([FILE], days) == {}
+    assert moved_files([FILE], days[:1]) == {FILE.id: "monday"}
+
+
+def test_a_file_that_replaced_another_as_moved_and_holds_something_else_is_told() -> None:
+    size, time = FILE.size, FILE.modified_milliseconds
+    at = dt.datetime(2024, 6, 1, tzinfo=dt.timezone.utc)
+    known = KnownFile(
+        "it", "events", "log", "/old/a.csv", size, time,
+        read=3, accepted=3, first_event_time=at, last_event_time=at,
+    )  # fmt: skip
+    inventory = inventory_of([known], {FILE.id: "it"})
+    same = FileCounts(FILE, 3, 3, 0, 0, 0, at, at)
+    assert unlike_origins(inventory, [same]) == []
+    [told] = unlike_origins(inventory, [dataclasses.replace(same, read=4)])
+    assert "/old/a.csv" in told

@@ -17,7 +17,14 @@ CONFIG = IngestConfig.model_validate({"events": [{"name": "log", "path": "/data"
 
 def seen(*known: KnownFile) -> Inventory:
     return Inventory(
-        known=list(known), new={"log": [FILE]}, unchanged=0, remapped=[], stale={}, gone=[]
+        known=list(known),
+        new={"log": [FILE]},
+        unchanged=0,
+        remapped=[],
+        gone=[],
+        moved={},
+        vanished=[],
+        stale={},
     )
 
 

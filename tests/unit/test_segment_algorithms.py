@@ -173,6 +173,16 @@ def test_within_limits_centroids_change_by_lloyd_steps_only() -> None:
     assert objective(vectors, kept) >= objective(vectors, centroids) - 1e-6
 
 
+def test_rows_that_lie_close_without_being_equal_are_halved() -> None:
+    draws = np.random.default_rng(3)
+    rows = np.column_stack([np.ones(200_000), draws.normal(0, 0.005, (200_000, 2))])
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    far = np.array([[1, 0, 0], [0, 0, -1]], dtype=np.float32)
+    found = fit_within_limits(rows, far, Limits(0.2, 0.6))
+    shares = np.bincount(nearest(rows, found)) / len(rows)
+    assert np.allclose(shares, 0.5, atol=0.1), "the far one holds nobody and is dissolved"
+
+
 def test_equal_users_cannot_be_split_and_the_search_still_ends() -> None:
     vectors = unit_rows(np.ones((200, 4)))
     centroids = fit_within_limits(vectors, unit_rows(np.eye(4)), Limits(0.05, 0.4))

@@ -64,7 +64,8 @@ class TrainConfig(Settings):
     warm_start: bool = Field(
         False,
         description="Begin with the weights of the newest model of an earlier date, if it has the "
-        "same encoder with the same options.",
+        "same encoder with the same options and held out the same users (`seed`, "
+        "`holdout_share`).",
     )
     seed: int = 7
     processes: int = Field(

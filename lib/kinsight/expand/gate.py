@@ -191,8 +191,8 @@ def by_construction(audience: AudienceDefinition, predicate: Predicate | None) -
     if not read:
         return None
     return (
-        f"its seeds are a condition on {', '.join(read)}, which the scorers read too; a high AUC "
-        "says that the condition is found again, nothing more"
+        f"its seeds are a condition on {', '.join(read)}, made from the same events as what the "
+        "scorers read; a high AUC may say that the condition is found again, nothing more"
     )
 
 

@@ -209,26 +209,34 @@ def moved_files(fresh: Iterable[SourceFile], vanished: Iterable[KnownFile]) -> d
 
     A file that moves keeps them: into a folder of what was read, with the whole project, or
     behind a link that now points elsewhere. Of several files alike each is taken once, in the
-    order of the paths.
+    order of the paths. Where files of one name all have one time, such as that of a build, it
+    tells none from another, and none counts as moved.
 
     Args:
         fresh: Files with new ids.
         vanished: Files read before that are not listed any more.
     """
     alike: dict[Hashable, list[str]] = {}
+    sizes: dict[Hashable, set[int]] = {}
     for known in sorted(vanished, key=lambda file: file.path, reverse=True):
         alike.setdefault(_likeness(known), []).append(known.id)
+        sizes.setdefault(_origin(known), set()).add(known.size)
     moved = {}
     for file in sorted(fresh, key=lambda file: file.path):
-        if alike.get(_likeness(file)):
+        if alike.get(_likeness(file)) and len(sizes[_origin(file)]) == 1:
             moved[file.id] = alike[_likeness(file)].pop()
     return moved
 
 
 def _likeness(file: SourceFile | KnownFile) -> Hashable:
     """What a file keeps when it moves within its source."""
+    return *_origin(file), file.size
+
+
+def _origin(file: SourceFile | KnownFile) -> tuple[Hashable, ...]:
+    """What tells one file of a source from another that was made at another time."""
     name = PurePosixPath(file.path).name
-    return file.kind, file.source, name, file.size, file.modified_milliseconds
+    return file.kind, file.source, name, file.modified_milliseconds
 
 
 def _gone_files(

@@ -62,10 +62,15 @@ def run_ingest(workspace: Workspace) -> StageSummary:
             for warning in check_batch(batch, config, inventory):
                 run.warn(warning)
             counts = _write(workspace, run, inventory, batch)
-        for warning in (*lost_rows(inventory, counts), *doubled_files(inventory, counts)):
+        for warning in (
+            *lost_rows(inventory, counts),
+            *doubled_files(inventory, counts),
+            *unlike_origins(inventory, counts),
+        ):
             run.warn(warning)
         run.publish_unchanged(table for table in TABLES if table not in run.outputs)
         run.counts.update(_totals(counts), files_unchanged=inventory.unchanged)
+        run.counts["files_moved"] = len(inventory.moved)
         run.counts["files_removed"] = len(inventory.gone)
         run.counts["rows_removed"] = sum(file.accepted for file in inventory.gone)
         return run.summary()
@@ -135,6 +140,21 @@ def lost_rows(inventory: Inventory, counts: list[FileCounts]) -> list[str]:
         f"{rows:,} rows of source {source} are gone: its Delta table no longer has them"
         for source, rows in net.items()
         if rows > 0
+    ]
+
+
+def unlike_origins(inventory: Inventory, counts: list[FileCounts]) -> list[str]:
+    """A warning for each file that replaced one as moved and holds something else."""
+    before = {file.id: file for file in inventory.known}
+    origins = {new: before[old] for new, old in inventory.moved.items()}
+    return [
+        f"source {count.file.source}: {count.file.path} replaced the rows of {origin.path}, which "
+        "had its name, size and modification time, but its rows are others: put that file back "
+        "under another name and ingest again, and let files keep the time of their making"
+        for count in counts
+        if (origin := origins.get(count.file.id)) is not None
+        and (count.read, count.first_event_time, count.last_event_time)
+        != (origin.read, origin.first_event_time, origin.last_event_time)
     ]
 
 

@@ -62,8 +62,17 @@ class ReportData:
             if run.status == "succeeded"
             for name in run.producer.get(NAMED.get(run.stage, ""), [""])
         }
-        kept = [run for run in self.runs if run.run_id in newest.values()]
-        return [(run.stage, text) for run in kept for text in run.warnings]
+        found = []
+        for run in self.runs:
+            if run.run_id in newest.values():
+                names = run.producer.get(NAMED.get(run.stage, ""), [])
+                old = tuple(
+                    f"{NAMED[run.stage]} {name}:"
+                    for name in names
+                    if newest[run.stage, name] != run.run_id
+                )
+                found += [(run.stage, text) for text in run.warnings if not text.startswith(old)]
+        return found
 
 
 def collect(workspace: Workspace, sources: Sources) -> ReportData:

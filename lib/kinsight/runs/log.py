@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kinsight.config import LEAF
 from kinsight.tables import Tables, table_schema
 
 
@@ -72,11 +74,17 @@ def newest_publication(
 
 
 def category_of(record: RunRecord) -> str | None:
-    """Of which category the sequences are that a run made or learned from.
+    """Of which level of categories the sequences are that a run made or learned from, or `leaf`.
 
-    None for a run of before this was recorded.
+    None where a training did not record it yet; of `sequence` the settings tell it then.
     """
-    return next(iter(record.producer.get("category", [])), None)
+    recorded = record.producer.get("category_level")
+    if recorded:
+        return recorded[0]
+    if record.stage != "sequence":
+        return None
+    level = json.loads(record.config).get("category_level")
+    return LEAF if level is None else str(level)
 
 
 def producer_names(

@@ -46,7 +46,8 @@ def run_segment(workspace: Workspace, as_of: AsOf, *, latest_input: bool = False
     Args:
         workspace: Session, configuration and tables.
         as_of: The date; its embeddings, user_features and user_bags must be published.
-        latest_input: On a re-run, read the newest inputs instead of those of the last run.
+        latest_input: On a re-run, follow the newest segments of the date before instead of those
+            that the last run followed.
 
     Raises:
         RefusedError: If an input is missing, or too few users have enough events.

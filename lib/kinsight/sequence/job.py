@@ -100,7 +100,7 @@ def run_sequence(
             vocabulary = _make_vocabulary(run, as_of, settings, gathered, keep)
         run.producer = {
             "vocabulary_version": [vocabulary.version],
-            "category": [settings.category_of_sequences],
+            "category_level": [settings.category_of_sequences],
         }
         _write_outputs(run, as_of, settings, window, gathered, vocabulary, keep)
         return run.summary()

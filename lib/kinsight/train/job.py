@@ -107,7 +107,7 @@ def run_train(
         version = _publish(run, workspace, as_of, artifact, trained, len(survey.held_out))
         run.producer = {"model_version": [version], "vocabulary_version": [name]}
         if category:
-            run.producer["category"] = [category]
+            run.producer["category_level"] = [category]
         run.metrics |= trained.measures | trained.times
         _warn_if_weak(run)
         summary = run.summary()

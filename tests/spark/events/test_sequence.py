@@ -12,6 +12,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from kinsight import lookup
 from kinsight.errors import IntegrityError, RefusedError
 from kinsight.runs import StageSummary
 from kinsight.sequence import job, linking
@@ -397,6 +398,15 @@ def test_a_cap_between_two_rows_of_one_id_from_two_files_keeps_one(
     summary = sequence(workspace)
     assert summary.counts["events_cut_by_cap"] == 5
     assert read(workspace, "user_features")["twice",]["events"] == 11
+
+
+def test_sequences_are_read_by_their_name(
+    published: tuple[Workspace, StageSummary, Expected],
+) -> None:
+    workspace, summary, _ = published
+    assert summary.producer["category_level"] == ["leaf"]
+    rows = lookup.published(workspace, "sequences", DATE)
+    assert rows.count() == summary.counts["users"]
 
 
 def test_a_vocabulary_that_is_gone_is_an_error_and_not_all_unknown(

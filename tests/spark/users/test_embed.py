@@ -69,7 +69,7 @@ def plant_model(
         "train",
         {"models": [row]},
         as_of=as_of,
-        producer={"model_version": [version], "category": ["leaf"]},
+        producer={"model_version": [version], "category_level": ["leaf"]},
         key=key,
     )
     return artifact

@@ -17,6 +17,7 @@ from kinsight.segment.algorithms.spherical import (
 POLISHING_STEPS = 10
 # Nearer places along a direction are one: the rows and centroids are in single precision.
 EQUAL_RATIOS = 1e-6
+EQUAL_SHARE = 0.25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,16 +49,19 @@ def fit_within_limits(vectors: Floats, centroids: Floats, limits: Limits) -> Flo
             of a large cluster are not dissolved again.
 
     Returns:
-        Unit centroids [m, d], each with rows unless only one has; m may differ from k, m >= 2.
+        Unit centroids [m, d], each with rows unless only one has; m may differ from k, and is at
+        least 2 if k is.
     """
+    # Once whole, always: what little comes to equal rows would be cut off and dissolved in turn.
     whole = np.zeros(len(centroids), dtype=np.bool_)
     for _ in range(4 * len(centroids)):
         labels = nearest(vectors, centroids)
         sizes = np.bincount(labels, minlength=len(centroids))
         if limits.hold(sizes):
             return _polish(vectors, centroids, labels, limits)
-        largest, smallest = int(np.where(whole, 0, sizes).argmax()), int(sizes.argmin())
-        if not whole[largest] and sizes[largest] > limits.maximum * len(vectors):
+        divisible = np.where(whole, 0, sizes)
+        largest, smallest = int(divisible.argmax()), int(sizes.argmin())
+        if divisible[largest] > limits.maximum * len(vectors):
             members = vectors[labels == largest]
             halves = _halves(members, centroids[largest])
             if len(np.unique(nearest(members, halves))) < 2:
@@ -79,8 +83,8 @@ def _halves(members: Floats, centroid: Floats) -> Floats:
 
     The border of two unit centroids is the plane orthogonal to their difference. With u the
     widest direction of the members and m the median of (x u) / (x c), the plane of u - m c has
-    half of the members on each side. Where the median falls among equal members, m lies beside
-    them, so that they are all on one side.
+    half of the members on each side. Where it falls among many equal members, m lies beside them,
+    so that they are all on one side.
 
     Returns:
         Array [2, d], placed at the mean directions of the halves as far as the border allows.
@@ -91,8 +95,12 @@ def _halves(members: Floats, centroid: Floats) -> Floats:
     _, axes = np.linalg.eigh(rest.T @ rest)
     u = axes[:, -1] * np.sign(axes[np.abs(axes[:, -1]).argmax(), -1])
     ratio = np.sort((x @ u) / np.maximum(x @ c, 1e-9))
-    gaps = np.flatnonzero(np.diff(ratio) > EQUAL_RATIOS)
-    middle = gaps[np.abs(gaps + 1 - len(x) / 2).argmin()] if len(gaps) else len(x) // 2 - 1
+    middle = len(x) // 2 - 1
+    # Rows may lie close without being equal: only where a quarter of them do is the median moved.
+    near = np.abs(ratio - ratio[middle : middle + 2].mean()) <= EQUAL_RATIOS
+    if near.mean() > EQUAL_SHARE:
+        gaps = np.flatnonzero(np.diff(ratio) > EQUAL_RATIOS)
+        middle = gaps[np.abs(gaps + 1 - len(x) / 2).argmin()] if len(gaps) else middle
     across = u - ratio[middle : middle + 2].mean() * c
     across /= np.linalg.norm(across)
     along = c - (c @ across) * across
