@@ -59,7 +59,7 @@ def test_an_encoder_without_layers_refuses_to_be_fine_tuned(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ({"recency_days", "events", "consent"}, "a condition on events, recency_days, which"),
+        ({"recency_days", "events", "consent"}, "a condition on events, recency_days, made"),
         ({"attributes", "consent", "user_id"}, None),
     ],
 )
