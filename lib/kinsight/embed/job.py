@@ -14,7 +14,7 @@ from kinsight.encoders.artifact import TRAIN_AGAIN
 from kinsight.encoders.encoding import NOT_FINITE
 from kinsight.errors import IntegrityError, RefusedError
 from kinsight.models import Model, list_models
-from kinsight.runs import Publication, StageRun, StageSummary, category_of
+from kinsight.runs import Publication, StageRun, StageSummary, category_learned, category_of
 from kinsight.spread import rows_by_task, spread
 from kinsight.tables import KeyValue, key_predicate
 from kinsight.workspace import Workspace
@@ -108,8 +108,7 @@ def fitting_sequences(run: StageRun, as_of: AsOf, model: Model) -> Publication:
     """
     wanted = {"vocabulary_version": model.vocabulary_version}
     found = run.log.newest("sequences", as_of=as_of.date, producer=wanted)
-    made = run.log.newest("models", producer={"model_version": model.model_version})
-    category = category_of(made.record) if made is not None else None
+    category = category_learned(run.log.records(), model.model_version)
     if found is not None and category in (None, category_of(found.record)):
         return found
     other = run.require("sequences", as_of=as_of.date, made_by="sequence").record
@@ -117,8 +116,8 @@ def fitting_sequences(run: StageRun, as_of: AsOf, model: Model) -> Publication:
     raise RefusedError(
         f"Model {model.model_version} cannot read the sequences of {as_of.date}.",
         expected="sequences in the model's vocabulary "
-        f"{model.vocabulary_version} (category: {category or 'not recorded'})",
-        found=f"vocabulary {vocabularies} (category: {category_of(other) or 'not recorded'})",
+        f"{model.vocabulary_version} (category: {category or 'any'})",
+        found=f"vocabulary {vocabularies} (category: {category_of(other)})",
         to_do=f"run `kinsight train --as-of {as_of.date}` for a model of that vocabulary, or "
         "set embed.model_version to one",
     )

@@ -73,18 +73,20 @@ def newest_publication(
     return Publication(table, best.outputs[table], best)
 
 
-def category_of(record: RunRecord) -> str | None:
-    """Of which level of categories the sequences are that a run made or learned from, or `leaf`.
-
-    None where a training did not record it yet; of `sequence` the settings tell it then.
-    """
-    recorded = record.producer.get("category_level")
+def category_of(sequences: RunRecord) -> str:
+    """The level of the categories in the sequences that a run wrote, or `leaf`."""
+    recorded = sequences.producer.get("category_level")
     if recorded:
         return recorded[0]
-    if record.stage != "sequence":
-        return None
-    level = json.loads(record.config).get("category_level")
+    # Of before it was recorded: the settings tell it.
+    level = json.loads(sequences.config).get("category_level")
     return LEAF if level is None else str(level)
+
+
+def category_learned(records: Iterable[RunRecord], model_version: str) -> str | None:
+    """The level of the categories that a model was trained on; None of before it was recorded."""
+    made = newest_publication(records, "models", producer={"model_version": model_version})
+    return made.record.producer.get("category_level", [None])[0] if made is not None else None
 
 
 def producer_names(

@@ -12,14 +12,14 @@ from functools import partial
 import torch
 
 import kinsight
-from kinsight.config import LEAF, TrainConfig
+from kinsight.config import TrainConfig
 from kinsight.dates import AsOf
 from kinsight.encoders.artifact import Artifact
 from kinsight.encoders.registry import encoder_type
 from kinsight.errors import EnvironmentProblem
 from kinsight.models import Model, list_models, model_folder
 from kinsight.objectives.registry import check_choices
-from kinsight.runs import StageRun, StageSummary, category_of
+from kinsight.runs import StageRun, StageSummary, category_learned, category_of
 from kinsight.tables import KeyValue, key_predicate, table_schema
 from kinsight.train.checkpoint import FOLDER, Checkpoints
 from kinsight.train.distributed import Distributed
@@ -58,9 +58,7 @@ def run_train(
         category = category_of(published.record)
         with run.step("reading the vocabulary and the earlier model"):
             vocabulary = read_vocabulary(run, name)
-            earlier = read_earlier_model(
-                run, workspace.config.tables, as_of, vocabulary, category or LEAF
-            )
+            earlier = read_earlier_model(run, workspace.config.tables, as_of, vocabulary, category)
         key: dict[str, KeyValue] = {"as_of": as_of.date, "vocabulary_version": name}
         with run.step("finding the files"):
             files = run.read(published).where(key_predicate(key)).inputFiles()
@@ -105,9 +103,11 @@ def run_train(
             trained.item_basis,
         )
         version = _publish(run, workspace, as_of, artifact, trained, len(survey.held_out))
-        run.producer = {"model_version": [version], "vocabulary_version": [name]}
-        if category:
-            run.producer["category_level"] = [category]
+        run.producer = {
+            "model_version": [version],
+            "vocabulary_version": [name],
+            "category_level": [category],
+        }
         run.metrics |= trained.measures | trained.times
         _warn_if_weak(run)
         summary = run.summary()
@@ -198,8 +198,7 @@ def has_present_settings(workspace: Workspace, model: Model) -> bool:
     """Whether a model was trained as `train` says, on categories as `sequence` writes them."""
     if model.config_hash != workspace.config.train.stable_hash():
         return False
-    made = workspace.log.newest("models", producer={"model_version": model.model_version})
-    category = category_of(made.record) if made is not None else None
+    category = category_learned(workspace.log.records(), model.model_version)
     return category in (None, workspace.config.sequence.category_of_sequences)
 
 

@@ -16,7 +16,7 @@ from kinsight.encoders.event_input import UNKNOWN
 from kinsight.encoders.histories import TOKEN_FIELDS, IntArray
 from kinsight.errors import IntegrityError
 from kinsight.models import list_models, model_folder
-from kinsight.runs import StageRun, category_of, newest_publication
+from kinsight.runs import StageRun, category_learned, newest_publication
 from kinsight.tables import key_predicate
 from kinsight.train.earlier import EarlierModel
 from kinsight.train.training import Vocabulary
@@ -80,10 +80,7 @@ def read_earlier_model(
         run.warn(f"the earlier model {model.model_version} cannot be compared with: {error}")
         return None
     trained_by = json.loads(model.config)
-    made = newest_publication(
-        run.records(), "models", producer={"model_version": model.model_version}
-    )
-    categories = category, (category_of(made.record) if made else None) or category
+    categories = category, category_learned(run.records(), model.model_version) or category
     now, then = _indices(run, (vocabulary.version, model.vocabulary_version), categories)
     return EarlierModel(
         version=model.model_version,
