@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
 import importlib.metadata
 import json
 import os
@@ -49,15 +50,19 @@ def save(name: str, result: dict[str, Any], title: str, text: str, folder: Path 
     (folder / "results").mkdir(parents=True, exist_ok=True)
     path = folder / "results" / f"{name}.json"
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    page = folder / "RESULTS.md"
-    old = page.read_text(encoding="utf-8") if page.exists() else HEAD
     section = f"## {title}\n\n{text.strip()}\n\n_`results/{name}.json`_\n"
     pattern = rf"## [^\n]*\n(?:(?!^## ).*\n)*?_`results/{re.escape(name)}\.json`_\n"
-    if re.search(pattern, old, re.MULTILINE):
-        old = re.sub(pattern, lambda _: section, old, count=1, flags=re.MULTILINE)
-    else:
-        old = f"{old.rstrip()}\n\n{section}"
-    page.write_text(old, encoding="utf-8")
+    # Tables may be made side by side; the lock goes with the file.
+    with (folder / "RESULTS.md").open("a+", encoding="utf-8") as page:
+        fcntl.flock(page, fcntl.LOCK_EX)
+        page.seek(0)
+        old = page.read() or HEAD
+        if re.search(pattern, old, re.MULTILINE):
+            old = re.sub(pattern, lambda _: section, old, count=1, flags=re.MULTILINE)
+        else:
+            old = f"{old.rstrip()}\n\n{section}"
+        page.truncate(0)
+        page.write(old)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

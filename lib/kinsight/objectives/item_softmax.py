@@ -9,7 +9,8 @@ targets and n_u drawn uniformly, those equal to t left out. The score of a drawn
 by -log(n_b p_j + n_u / items), p_j being its share of all events; t is there anyway and keeps its
 own, so that the sum over the sample estimates the sum over the catalogue. (Bengio and Senecal,
 2008, as in Yi et al., "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item
-Recommendations", 2019.)
+Recommendations", 2019.) Where items that the user met have a pull of their own (``repeats``), all
+of these are candidates, uncorrected like t, and left out of what is drawn.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from kinsight.encoders.event_input import UNKNOWN
 from kinsight.errors import RefusedError
 from kinsight.objectives.base import TrainingSet
 from kinsight.objectives.ranking import SCORES_AT_MOST
+from kinsight.objectives.repeats import Met, Pull
 
 OTHER = "use `train.encoder: {name: random}`, which needs no training"
 
@@ -78,7 +80,12 @@ class ItemSoftmax(nn.Module):
         return known
 
     def forward(
-        self, items: Tensor, vectors: Tensor, target: Tensor, draws: torch.Generator
+        self,
+        items: Tensor,
+        vectors: Tensor,
+        target: Tensor,
+        draws: torch.Generator,
+        pull: Pull | None = None,
     ) -> Tensor:
         """Summed cross-entropy.
 
@@ -87,18 +94,25 @@ class ItemSoftmax(nn.Module):
             vectors: [n, D].
             target: A known item for each vector, [n], at least one.
             draws: Source of random draws.
+            pull: What each vector's history adds to items.
 
         Returns:
             Scalar.
         """
-        return self.cross_entropy(items, vectors, self.bias, target, draws)
+        return self.cross_entropy(items, vectors, self.bias, target, draws, pull)
 
     def cross_entropy(
-        self, items: Tensor, vectors: Tensor, bias: Tensor, target: Tensor, draws: torch.Generator
+        self,
+        items: Tensor,
+        vectors: Tensor,
+        bias: Tensor,
+        target: Tensor,
+        draws: torch.Generator,
+        pull: Pull | None = None,
     ) -> Tensor:
         """As ``forward``, with another bias, [items], in place of its own."""
         if self.full:
-            scores = vectors @ items[UNKNOWN + 1 :].T + bias[UNKNOWN + 1 :]
+            scores = _all_scores(vectors, items, bias, pull)[:, UNKNOWN + 1 :]
             return F.cross_entropy(scores, target - UNKNOWN - 1, reduction="sum")
         near = target[torch.randint(len(target), (self.from_batch,), generator=draws)]
         far = torch.randint(UNKNOWN + 1, self.items, (self.uniform,), generator=draws)
@@ -106,12 +120,36 @@ class ItemSoftmax(nn.Module):
         right = (vectors * items[target]).sum(1) + bias[target]
         wrong = vectors @ items[drawn].T + bias[drawn] - self.log_expected[drawn]
         wrong = wrong.masked_fill(drawn == target[:, None], -torch.inf)
+        if pull is not None:
+            met = pull.met
+            scores = met.products(vectors, items) + bias[met.item] + pull.value
+            wrong = wrong.masked_fill(_is_met(met, drawn, self.items), -torch.inf)
+            again = met.item == target[met.row]
+            right = right.index_add(0, met.row[again], pull.value[again])
+            own = wrong.new_full(met.items[met.users].shape, -torch.inf)
+            others = (met.row[~again], met.place[~again])
+            wrong = torch.cat([wrong, own.index_put(others, scores[~again])], dim=1)
         scores = torch.cat([right[:, None], wrong], dim=1)
         return (scores.logsumexp(1) - right).sum()
 
-    def scores(self, items: Tensor, vectors: Tensor) -> Tensor:
+    def scores(self, items: Tensor, vectors: Tensor, pull: Pull | None = None) -> Tensor:
         """The score of every item, [n, items]."""
-        return vectors @ items.T + self.bias
+        return _all_scores(vectors, items, self.bias, pull)
+
+
+def _all_scores(vectors: Tensor, items: Tensor, bias: Tensor, pull: Pull | None) -> Tensor:
+    scores = vectors @ items.T + bias
+    return scores if pull is None else pull.added_to(scores)
+
+
+def _is_met(met: Met, drawn: Tensor, items: int) -> Tensor:
+    """Which drawn items, [S], each history holds, [n, S]."""
+    distinct, of_drawn = torch.unique(drawn, return_inverse=True)
+    column = torch.full((items,), -1).index_put((distinct,), torch.arange(len(distinct)))
+    held = column[met.item] >= 0
+    is_met = torch.zeros(len(met.users), len(distinct), dtype=torch.bool)
+    is_met[met.row[held], column[met.item[held]]] = True
+    return is_met[:, of_drawn]
 
 
 def log_share(frequency: Tensor) -> Tensor:

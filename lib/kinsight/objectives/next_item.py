@@ -4,14 +4,17 @@ Source: Kang and McAuley, "Self-Attentive Sequential Recommendation" (SASRec), 2
 
 What predicts is the user vector itself, by its products with the encoder's own item table (tied; a
 vector of another width is projected first). Which vector predicts which event: ``next_events``. The
-loss: ``item_softmax``.
+loss: ``item_softmax``. Items that the user met before have a pull of their own: ``repeats``.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from kinsight.config import Settings
@@ -22,10 +25,15 @@ from kinsight.objectives.base import ItemObjective, Loss, TrainingSet
 from kinsight.objectives.item_softmax import ItemSoftmax, ItemSoftmaxOptions, require_next_items
 from kinsight.objectives.next_events import best_over_interests, vectors_before
 from kinsight.objectives.ranking import next_item_measures, next_purchase_measures
+from kinsight.objectives.repeats import Pull, Repeats, met_before, met_so_far
 
 
 class NextItemOptions(ItemSoftmaxOptions):
     """Options of `next_item`."""
+
+    repeats: bool = Field(
+        True, description="Whether a pull to items that the user met before is learned."
+    )
 
 
 class NextItem(ItemObjective):
@@ -44,6 +52,8 @@ class NextItem(ItemObjective):
         self.data = data
         self.softmax = ItemSoftmax(data.item_frequency, options)
         self.project = projection(encoder)
+        width, types = encoder.item_vectors().shape[1], len(data.type_frequency)
+        self.repeats = Repeats(width, types) if options.repeats else None
 
     @classmethod
     def require(cls, data: TrainingSet) -> None:
@@ -62,26 +72,44 @@ class NextItem(ItemObjective):
         vectors, target = self.project(vectors[chosen]), target[chosen]
         if not len(target):
             return Loss(vectors.sum(), 0)
-        return Loss(self.softmax(encoder.item_vectors(), vectors, target, draws), len(target))
+        pull = self.pull(vectors, batch, users[chosen], places[chosen])
+        loss = self.softmax(encoder.item_vectors(), vectors, target, draws, pull)
+        return Loss(loss, len(target))
+
+    def pull(self, vectors: Tensor, batch: Batch, users: Tensor, places: Tensor) -> Pull | None:
+        """What items get that users, [n], had met strictly before their events at places, [n]."""
+        if self.repeats is None:
+            return None
+        return self.repeats.pull(vectors, met_before(batch, users, places, self.softmax.items))
+
+    def pull_so_far(self, batch: Batch) -> Callable[[Tensor], Pull | None]:
+        """What items get that users have met, given the vectors that predict, [B, D]."""
+        if self.repeats is None:
+            return lambda _: None
+        return functools.partial(self.repeats.pull, met=met_so_far(batch, self.softmax.items))
 
     def scores(self, encoder: Encoder, batch: Batch) -> Tensor:
         """How likely each item comes next, [B, items], as logits."""
-        items = encoder.item_vectors()
+        items, pull = encoder.item_vectors(), self.pull_so_far(batch)
 
         def score(vectors: Tensor) -> Tensor:
-            return self.softmax.scores(items, self.project(vectors))
+            user = self.project(vectors)
+            return self.softmax.scores(items, user, pull(user))
 
         return best_over_interests(encoder, batch, score)
 
     def measures(self, encoder: Encoder, held_out: Histories, tokens: int) -> dict[str, float]:
         """Hits among ten for the latest time and the latest purchase; see ``ranking``."""
 
-        def score(batch: Batch) -> Tensor:
+        def any_type(batch: Batch) -> Tensor:
             return self.scores(encoder, batch)
 
+        def purchases(batch: Batch) -> Tensor:
+            return self.purchase_scores(encoder, batch)
+
         return next_item_measures(
-            score, self.data.item_frequency, held_out, tokens
-        ) | next_purchase_measures(score, self.data, held_out, tokens)
+            any_type, self.data.item_frequency, held_out, tokens
+        ) | next_purchase_measures(purchases, self.data, held_out, tokens)
 
 
 def projection(encoder: Encoder) -> nn.Module:

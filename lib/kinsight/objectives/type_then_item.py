@@ -7,12 +7,14 @@ before it asks with what, so "which item, if it is a purchase" is a question of 
 Loss of a vector h, in the width of items, with a next event of type b and item t: CE(W h + c, b) +
 CE of t for the vector h + W2 gelu(W1 [h; e_b]), e_b being an embedding of the type; c, learned,
 begins at the log share of each type, W and W2 at zero, so that training begins at `next_item`.
-Which vector predicts which event: ``next_events``; the second term: ``item_softmax``. Left out of
+Which vector predicts which event: ``next_events``; the second term: ``item_softmax``, with a pull
+to items met before that may differ by type: ``repeats``. Left out of
 MBGen: item codes instead of items, the interleaved tokens, experts by position, beam search.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -24,27 +26,23 @@ from kinsight.config import Settings
 from kinsight.encoders.base import Encoder
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.event_input import UNKNOWN
-from kinsight.encoders.histories import Histories
 from kinsight.errors import RefusedError
-from kinsight.objectives.base import ItemObjective, Loss, TrainingSet
+from kinsight.objectives.base import Loss, TrainingSet
 from kinsight.objectives.item_softmax import (
-    ItemSoftmax,
-    ItemSoftmaxOptions,
     log_share,
     require_next_items,
 )
 from kinsight.objectives.next_events import best_over_interests, vectors_before
-from kinsight.objectives.next_item import projection
-from kinsight.objectives.ranking import next_item_measures, next_purchase_measures
+from kinsight.objectives.next_item import NextItem, NextItemOptions
 
 
-class TypeThenItemOptions(ItemSoftmaxOptions):
+class TypeThenItemOptions(NextItemOptions):
     """Options of `type_then_item`."""
 
     type_weight: float = Field(1.0, gt=0, description="Weight of the type's term.")
 
 
-class TypeThenItem(ItemObjective):
+class TypeThenItem(NextItem):
     """The loss; see the module.
 
     Args:
@@ -57,11 +55,8 @@ class TypeThenItem(ItemObjective):
 
     def __init__(self, encoder: Encoder, data: TrainingSet, options: TypeThenItemOptions) -> None:
         super().__init__(encoder, data, options)
-        self.data = data
         self.type_weight = options.type_weight
         self.types = len(data.type_frequency)
-        self.softmax = ItemSoftmax(data.item_frequency, options)
-        self.project = projection(encoder)
         width = encoder.item_vectors().shape[1]
         self.type_scores = nn.Linear(width, self.types)
         self.type_vectors = nn.Embedding(self.types, width)
@@ -104,20 +99,20 @@ class TypeThenItem(ItemObjective):
         type_scores = self.type_scores(vectors)[:, UNKNOWN + 1 :]
         type_loss = F.cross_entropy(type_scores, kind - UNKNOWN - 1, reduction="sum")
         given = self._given(vectors, kind)
-        item_loss = self.softmax(encoder.item_vectors(), given, target, draws)
+        pull = self.pull(given, batch, users[chosen], places[chosen])
+        item_loss = self.softmax(encoder.item_vectors(), given, target, draws, pull)
         return Loss(item_loss + self.type_weight * type_loss, len(target))
 
     def scores(self, encoder: Encoder, batch: Batch) -> Tensor:
         """How likely each item comes next, whatever the type, [B, items]: log of its chance."""
-        items = encoder.item_vectors()
+        items, given_type = encoder.item_vectors(), self._scores_given(encoder, batch)
 
         def of_any_type(vectors: Tensor) -> Tensor:
             user = self.project(vectors)
             types = self.type_scores(user)[:, UNKNOWN + 1 :].log_softmax(1)
             total = torch.full((len(user), len(items)), -torch.inf)
             for number in range(types.shape[1]):
-                kind = torch.full((len(user),), UNKNOWN + 1 + number)
-                scores = self.softmax.scores(items, self._given(user, kind))
+                scores = given_type(user, UNKNOWN + 1 + number)
                 scores[:, : UNKNOWN + 1] = -torch.inf
                 total = torch.logaddexp(total, types[:, number, None] + scores.log_softmax(1))
             return total
@@ -126,27 +121,22 @@ class TypeThenItem(ItemObjective):
 
     def purchase_scores(self, encoder: Encoder, batch: Batch) -> Tensor:
         """How likely each item is that of the next purchase, [B, items], as logits."""
-        items = encoder.item_vectors()
+        given_type, purchase = self._scores_given(encoder, batch), self.data.purchase or UNKNOWN
 
         def of_purchases(vectors: Tensor) -> Tensor:
-            user = self.project(vectors)
-            kind = torch.full((len(user),), self.data.purchase or UNKNOWN)
-            return self.softmax.scores(items, self._given(user, kind))
+            return given_type(self.project(vectors), purchase)
 
         return best_over_interests(encoder, batch, of_purchases)
 
-    def measures(self, encoder: Encoder, held_out: Histories, tokens: int) -> dict[str, float]:
-        """Hits among ten for the latest time, of any type, and the latest purchase."""
+    def _scores_given(self, encoder: Encoder, batch: Batch) -> Callable[[Tensor, int], Tensor]:
+        """Vectors, [B, D], and a type to the scores of every item if that comes, [B, items]."""
+        items, pull = encoder.item_vectors(), self.pull_so_far(batch)
 
-        def any_type(batch: Batch) -> Tensor:
-            return self.scores(encoder, batch)
+        def score(user: Tensor, kind: int) -> Tensor:
+            given = self._given(user, torch.full((len(user),), kind))
+            return self.softmax.scores(items, given, pull(given))
 
-        def purchases(batch: Batch) -> Tensor:
-            return self.purchase_scores(encoder, batch)
-
-        return next_item_measures(
-            any_type, self.data.item_frequency, held_out, tokens
-        ) | next_purchase_measures(purchases, self.data, held_out, tokens)
+        return score
 
     def _given(self, vectors: Tensor, kind: Tensor) -> Tensor:
         """The vectors that predict an item of a type, [n, D]."""
