@@ -83,7 +83,7 @@ bench: setup $(VENV)/.bench ## Speed beside peers and limits, in benchmarks/RESU
 
 # QUALITY=long takes all encoders, objectives and data sets, and hours.
 QUALITY ?= short
-TABLES := lookalike encoders thin stability segments next_item \
+TABLES := lookalike encoders thin stability segments archetypes next_item \
   $(if $(filter long,$(QUALITY)),transfer warm_start)
 
 # One table a core, each on one thread.

@@ -115,8 +115,7 @@ def cross_validated(way: Way, crowd: Crowd, members: BoolArray, salt: str) -> fl
 def crowd_of(audience: Audience, trained: Mapping[str, Made], with_scores: bool = True) -> Crowd:
     """The pool of an audience in all views; ready scores, which cost a pass, may be left out."""
     past = audience.past
-    vectors = {name: made.vectors(past.histories) for name, made in trained.items()}
-    default = vectors.get(DEFAULT, next(iter(vectors.values()), None))
+    crowd = _everybody(past, tuple(trained.values()))
     scores: dict[str, FloatArray] = {}
     if audience.items is not None and with_scores:
         items = audience.items
@@ -128,14 +127,22 @@ def crowd_of(audience: Audience, trained: Mapping[str, Made], with_scores: bool 
             for objective in made.objectives.values():
                 if isinstance(objective, ItemObjective) and len(items):
                     scores[f"{name}, chance of its items"] = _chance(made, objective, past, items)
-    crowd = Crowd(
+    crowd = dataclasses.replace(crowd, scores=scores)
+    return crowd.rows(np.isin(past.ids, audience.pool))
+
+
+@functools.lru_cache(maxsize=2)
+def _everybody(past: Past, trained: tuple[Made, ...]) -> Crowd:
+    """All users of a past, which audiences share, without ready scores."""
+    vectors = {made.recipe.name: made.vectors(past.histories) for made in trained}
+    default = vectors.get(DEFAULT, next(iter(vectors.values()), None))
+    return Crowd(
         past.users(default),
         past.users(fields=["item"]),
         past.features(),
-        {name: _readers(past, found, trained[name]) for name, found in vectors.items()},
-        scores,
+        {made.recipe.name: _readers(past, vectors[made.recipe.name], made) for made in trained},
+        {},
     )
-    return crowd.rows(np.isin(past.ids, audience.pool))
 
 
 def _readers(past: Past, vectors: np.ndarray, made: Made) -> Users:

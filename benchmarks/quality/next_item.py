@@ -38,7 +38,15 @@ from benchmarks.quality.recipes import (
     recipes,
     try_to_make,
 )
-from benchmarks.quality.shops import BEAUTY, BEAUTY_SEQUENCES, SHOPS, at_hand, beauty
+from benchmarks.quality.shops import (
+    BEAUTY,
+    BEAUTY_SEQUENCES,
+    MADE_UP,
+    PLANTED,
+    SHOPS,
+    at_hand,
+    beauty,
+)
 from kinsight.encoders.event_input import UNKNOWN
 from kinsight.encoders.histories import Histories, cut_by_tokens
 from kinsight.objectives.base import ItemObjective
@@ -141,7 +149,7 @@ def exam(name: str) -> Exam:
         events, _ = beauty()
         after_all = events["event_time"].max() + np.timedelta64(1, "D")
         return split(name, before(events, after_all, BEAUTY_SEQUENCES), allows_repeats=False)
-    shop = SHOPS[name]()
+    shop = (MADE_UP | SHOPS)[name]()
     return split(name, past_of(shop, shop.end), allows_repeats=True)
 
 
@@ -294,8 +302,8 @@ def main() -> None:
     )
     o = parser.parse_args()
     kind = "long" if o.long else "short"
-    short = ["alibaba2014", "taobao2017"]
-    for name in o.data or at_hand([*SHOPS, BEAUTY] if o.long else short):
+    short = [PLANTED, "alibaba2014", "taobao2017"]
+    for name in o.data or at_hand([PLANTED, *SHOPS, BEAUTY] if o.long else short):
         of = exam(name)
         training = {"epochs": o.epochs or (60 if o.long else 3), "stop_by": o.stop_by}
         report(of, recipes(o.long, o.only), o.seed, training, kind)

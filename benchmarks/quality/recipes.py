@@ -62,6 +62,8 @@ docs/models.md."""
 OF_CIRCUMSTANCE = ("property_gated_lstm", "scenario", "time_attention_bilstm")
 """Encoders that are about when and how things happen: they read all fields."""
 
+_ONCE = {"repeats": False}
+"""Of objectives with a pull to items met before, where nobody takes an item twice."""
 _BEAUTY = {"fields": ["item"], "relative_positions": 50, "pooling": "last", "dropout": 0.5}
 
 TRAINING: Mapping[str, Any] = {"learning_rate": 0.005, "minimum_users": 20}
@@ -75,10 +77,16 @@ OF_DATA: Mapping[str, Mapping[str, Any]] = {
         "learning_rate": 1e-3,
         "holdout_share": 0.05,
         "patience": 10,
-        "encoder": {"transformer": _BEAUTY, "random": _BEAUTY},
+        "options": {
+            "transformer": _BEAUTY,
+            "random": _BEAUTY,
+            "next_item": _ONCE,
+            "history_effect": _ONCE,
+        },
     },
 }
-"""Settings of training of one data set, and of encoders on it by name: these instead of OPTIONS."""
+"""Settings of training of one data set, and under ``options`` those of encoders and objectives on
+it by name: these instead of OPTIONS."""
 
 SHORT = (*FLOORS, f"{TRAINED_ENCODER} + {DEFAULT_OBJECTIVE}")
 """Recipes of the short form."""
@@ -115,7 +123,7 @@ class Recipe:
             data: Name of the data set.
         """
         own = dict(OF_DATA.get(data, {}))
-        options = {**OPTIONS, **own.pop("encoder", {})}
+        options = {**OPTIONS, **own.pop("options", {})}
         encoder = dict(options.get(self.encoder, {}))
         has_fields = "fields" in ENCODERS[self.encoder].options_type.model_fields
         if has_fields and self.encoder not in OF_CIRCUMSTANCE:
@@ -133,7 +141,7 @@ class Recipe:
         )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Made:
     """A recipe carried out.
 

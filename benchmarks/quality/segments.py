@@ -94,18 +94,22 @@ def cut_at(shop: Shop, instant: pd.Timestamp, end: pd.Timestamp) -> Cut:
     return Cut(past, rows, taken[:, varied], past.feature("frequency")[rows])
 
 
-def k_means(points: npt.NDArray[np.floating]) -> Group:
+def k_means(points: npt.NDArray[np.floating], number: int) -> Group:
     """Plain k-means, the best of STARTS."""
 
     def group(seed: int) -> Labels:
-        found = KMeans(SEGMENTS, n_init=STARTS, random_state=seed).fit_predict(points)
+        found = KMeans(number, n_init=STARTS, random_state=seed).fit_predict(points)
         return np.asarray(found, dtype=np.int64)
 
     return group
 
 
 def segment(
-    blocks: Blocks, config: SegmentConfig, seed: int, fitted_on: Mask | None = None
+    blocks: Blocks,
+    config: SegmentConfig,
+    seed: int,
+    fitted_on: Mask | None = None,
+    number: int = SEGMENTS,
 ) -> Labels:
     """As stage `segment` does it: its space, centroids and limits.
 
@@ -114,17 +118,21 @@ def segment(
         config: Settings of the stage.
         seed: In place of the configuration's.
         fitted_on: Users that space and centroids are fitted on [n]; all by default.
+        number: Segments.
     """
     users = len(blocks.vectors) if blocks.vectors is not None else blocks.counts.shape[0]
     held_out = np.zeros(users, dtype=bool) if fitted_on is None else ~fitted_on
     sample = Sample(held_out, blocks, Features((), np.zeros((users, 0))))
     seeded = config.model_copy(update={"seed": seed})
     space, points = fit_points(sample, seeded)
-    return fit_segments(sample, space, points, SEGMENTS, seeded).labels
+    return fit_segments(sample, space, points, number, seeded).labels
 
 
 def groupings(
-    cut: Cut, vectors: Mapping[str, npt.NDArray[np.float32]], config: SegmentConfig
+    cut: Cut,
+    vectors: Mapping[str, npt.NDArray[np.float32]],
+    config: SegmentConfig,
+    number: int = SEGMENTS,
 ) -> dict[str, Group]:
     """All ways to group: floors, those of the reference table, and the product's.
 
@@ -132,30 +140,33 @@ def groupings(
         cut: The users.
         vectors: By recipe, vectors of the users of the past.
         config: Settings of stage `segment`.
+        number: Segments.
     """
     past, rows = cut.past, cut.rows
 
     def stage(blocks: Blocks) -> Group:
-        return lambda seed: segment(blocks, config, seed)
+        return lambda seed: segment(blocks, config, seed, number=number)
 
-    deciles = fifths(cut.activity, SEGMENTS)
+    parts = fifths(cut.activity, number)
     rfm = np.column_stack([past.feature(name)[rows] for name in RECENCY_FREQUENCY_MONEY])
     rfm = (rfm - rfm.mean(axis=0)) / np.maximum(rfm.std(axis=0), 1e-12)
     levels = [field for field in past.fields if field.startswith("category_")]
     bags = past.users(fields=["item", *levels[-2:]]).bags
     found: dict[str, Group] = {
-        "deciles of activity": lambda _: deciles,
-        "recency, frequency, money": k_means(rfm),
+        "equal parts by activity": lambda _: parts,
+        "recency, frequency, money": k_means(rfm, number),
     }
     tastes = {field: _svd(bag[rows], 64) for field, bag in bags.items()}
     for field, points in tastes.items():
-        found[f"SVD-64 of {field}"] = k_means(unit_rows(points))
+        found[f"SVD-64 of {field}"] = k_means(unit_rows(points), number)
     if levels:
         both = [tastes["item"], tastes[levels[-1]]]
-        found[f"SVD-64 of item and {levels[-1]}"] = k_means(np.hstack([*map(unit_rows, both)]))
+        found[f"SVD-64 of item and {levels[-1]}"] = k_means(
+            np.hstack([*map(unit_rows, both)]), number
+        )
         narrow = unit_rows(_svd(bags[levels[-1]][rows], 32))
         found[f"recency, frequency, money beside SVD-32 of {levels[-1]}"] = k_means(
-            np.hstack([rfm, narrow])
+            np.hstack([rfm, narrow]), number
         )
     counts = past.counts(past.leaf)[rows]
     found["product, input: bags"] = stage(Blocks(None, counts))

@@ -8,6 +8,8 @@ audience is defined by (``target`` of an event) is the deepest thing that tells 
   digits without the letters that tell colours and sizes apart (85099B and 85099C are jumbo bags);
   families of one number are none.
 - alibaba2014: the brand; taobao2017: the category; Amazon Beauty: see ``beauty``.
+
+``planted`` is made up: what ``kinsight synth`` writes, by its functions that run in the executors.
 """
 
 from __future__ import annotations
@@ -19,12 +21,18 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from benchmarks.quality.history import EVENT_COLUMNS
 from kinsight.config import SequenceConfig
 from kinsight.demo import data_folder
 from kinsight.errors import EnvironmentProblem
+from kinsight.synth.events import user_events
+from kinsight.synth.options import SynthOptions
+from kinsight.synth.people import truth_rows
+from kinsight.synth.world import Catalogue, item_rows
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,13 +74,14 @@ def real_data() -> Path:
 
 
 def at_hand(names: Sequence[str]) -> list[str]:
-    """Those of some data sets that are here; Complete Journey where none of them is."""
+    """Those of some data sets that are here; at least Complete Journey, if no others are."""
+    always = [name for name in names if name in ("complete_journey", *MADE_UP)]
     try:
         folder = real_data()
     except EnvironmentProblem as problem:
         print(problem)
-        return ["complete_journey"]
-    return [n for n in names if n == "complete_journey" or (folder / n).is_dir()]
+        return always or ["complete_journey"]
+    return [name for name in names if name in always or (folder / name).is_dir()]
 
 
 def _at(day: str) -> pd.Timestamp:
@@ -164,6 +173,37 @@ SHOPS = {
     "alibaba2014": alibaba2014,
     "taobao2017": taobao2017,
 }
+
+
+PLANTED = "planted"
+PLANTED_OPTIONS = SynthOptions(users=3_000, items=2_000)
+"""Few items, so that few users meet most of them."""
+
+
+@functools.lru_cache(maxsize=1)
+def planted() -> Shop:
+    """Half a year of a made-up shop, whose customers' kinds are known: see ``archetypes_of``."""
+    options = PLANTED_OPTIONS
+    catalogue = Catalogue.of(options.items, options.seed)
+    events = user_events(options, catalogue, np.arange(options.users)).to_pandas()
+    items = item_rows(catalogue, np.arange(options.items)).to_pandas()
+    items["category"] = items["department"] + " > " + items["category"]
+    events = events.merge(items[["item_id", "category", "brand"]], on="item_id")
+    events = events.rename(columns={"session_id": "session"}).assign(target=events["category"])
+    end = _at(options.as_of.isoformat())
+    month = pd.Timedelta(days=30)
+    kept = [*EVENT_COLUMNS, "target"]
+    return Shop(PLANTED, events[kept], end - month, end, end - 2 * month, ("purchase",))
+
+
+MADE_UP = {PLANTED: planted}
+
+
+def archetypes_of(ids: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
+    """What customers of ``planted`` are at its end, [n]."""
+    options = PLANTED_OPTIONS
+    truth = truth_rows(options, np.arange(options.users)).to_pandas().set_index("user_id")
+    return truth.loc[ids, "archetype"].to_numpy(dtype=object)
 
 
 BEAUTY = "amazon_beauty"

@@ -98,7 +98,7 @@ def main() -> None:
     short = ["online_retail"]
     for name in o.data or at_hand(list(SHOPS) if o.long else short):
         shop = SHOPS[name]()
-        number = o.audiences or (15 if o.long else 5)
+        number = o.audiences or (15 if o.long else 3)
         audiences = behavioural(shop, shop.cut, shop.end, number, removed=False)
         by_auc, refused = lookalike_by_length(audiences, wanted, o.seed, epochs)
         by_hits, refused_too = next_item_by_length(exam(name), wanted, o.seed, epochs)

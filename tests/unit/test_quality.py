@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from benchmarks.quality import (
+    archetypes,
     encoders,
     information,
     lookalike,
@@ -29,12 +30,13 @@ from benchmarks.quality.audiences import Audience, behavioural, past_of
 from benchmarks.quality.history import before
 from benchmarks.quality.shops import Shop
 from benchmarks.quality.tokens import price_edges
-from benchmarks.quality.ways import ways
+from benchmarks.quality.ways import vector_ways, ways
 
 from kinsight.config import SegmentConfig, SequenceConfig
 from kinsight.encoders.registry import ENCODERS
 from kinsight.expand.scorers.registry import OF_HISTORIES, SCORERS
 from kinsight.objectives.registry import OBJECTIVES
+from kinsight.synth.options import SynthOptions
 
 START = pd.Timestamp("2024-01-01", tz="UTC")
 CUT = START + pd.Timedelta(days=30)
@@ -227,7 +229,7 @@ def test_segments_of_tastes_tell_what_comes(shop: Shop):
         for row, group in segments.groupings(cut, vectors, config).items()
     }
     by_bags = np.mean(found["product, input: bags"].information)
-    assert by_bags > 2 * np.mean(found["deciles of activity"].information)
+    assert by_bags > 2 * np.mean(found["equal parts by activity"].information)
     assert all(len(segments.cells_of(one)) == 3 for one in found.values())
 
 
@@ -330,3 +332,22 @@ def test_every_command_makes_its_table(
     assert kept
     assert all(f"results/{path.name}" in page for path in kept)
     assert "content_mean" in page
+
+
+def test_planted_archetypes_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    few = SynthOptions(users=400, items=1_000, median_events=25, spread=0.5)
+    monkeypatch.setattr(shops, "PLANTED_OPTIONS", few)
+    shops.planted.cache_clear()
+    monkeypatch.setattr(tables, "FOLDER", tmp_path)
+    monkeypatch.setattr(archetypes, "recipes", lambda *_: WANTED[:2])
+    monkeypatch.setattr(archetypes, "all_ways", lambda crowd, **_: vector_ways([*crowd.vectors]))
+    monkeypatch.setattr(sys, "argv", ["", "--draws", "2", "--epochs", "1", "--audiences", "2"])
+    archetypes.main()
+    shops.planted.cache_clear()
+    kept = tmp_path / "results"
+    rows = json.loads((kept / "archetypes_segments_short.json").read_text(encoding="utf-8"))["rows"]
+    found = {row[0]: float(row[2].split()[0]) for row in rows}
+    assert found["product, input: bags"] > 0.5
+    assert found["equal parts by activity"] < 0.1
+    cells = json.loads((kept / "archetypes_audiences_short.json").read_text(encoding="utf-8"))
+    assert np.mean([*cells["auc"]["bag_logistic"].values()]) > 0.8

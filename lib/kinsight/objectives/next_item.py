@@ -9,9 +9,7 @@ loss: ``item_softmax``. Items that the user met before have a pull of their own:
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from pydantic import Field
@@ -26,6 +24,13 @@ from kinsight.objectives.item_softmax import ItemSoftmax, ItemSoftmaxOptions, re
 from kinsight.objectives.next_events import best_over_interests, vectors_before
 from kinsight.objectives.ranking import next_item_measures, next_purchase_measures
 from kinsight.objectives.repeats import Pull, Repeats, met_before, met_so_far
+
+
+class PullOf(Protocol):
+    """The pull on items that the users of a batch have met."""
+
+    def __call__(self, vectors: Tensor, question: Tensor | None = None) -> Pull | None:
+        """For the vectors that predict, [B, D], and the kinds of targets, [B]."""
 
 
 class NextItemOptions(ItemSoftmaxOptions):
@@ -43,17 +48,20 @@ class NextItem(ItemObjective):
         encoder: The encoder to train.
         data: Frequencies of items, for the correction.
         options: Sizes.
+        questions: Kinds of targets for which repeats count otherwise.
     """
 
     options_type: ClassVar[type[Settings]] = NextItemOptions
 
-    def __init__(self, encoder: Encoder, data: TrainingSet, options: NextItemOptions) -> None:
+    def __init__(
+        self, encoder: Encoder, data: TrainingSet, options: NextItemOptions, questions: int = 1
+    ) -> None:
         super().__init__(encoder, data, options)
         self.data = data
         self.softmax = ItemSoftmax(data.item_frequency, options)
         self.project = projection(encoder)
         width, types = encoder.item_vectors().shape[1], len(data.type_frequency)
-        self.repeats = Repeats(width, types) if options.repeats else None
+        self.repeats = Repeats(width, types, questions) if options.repeats else None
 
     @classmethod
     def require(cls, data: TrainingSet) -> None:
@@ -76,17 +84,26 @@ class NextItem(ItemObjective):
         loss = self.softmax(encoder.item_vectors(), vectors, target, draws, pull)
         return Loss(loss, len(target))
 
-    def pull(self, vectors: Tensor, batch: Batch, users: Tensor, places: Tensor) -> Pull | None:
+    def pull(
+        self,
+        vectors: Tensor,
+        batch: Batch,
+        users: Tensor,
+        places: Tensor,
+        question: Tensor | None = None,
+    ) -> Pull | None:
         """What items get that users, [n], had met strictly before their events at places, [n]."""
         if self.repeats is None:
             return None
-        return self.repeats.pull(vectors, met_before(batch, users, places, self.softmax.items))
+        met = met_before(batch, users, places, self.softmax.items)
+        return self.repeats.pull(vectors, met, question)
 
-    def pull_so_far(self, batch: Batch) -> Callable[[Tensor], Pull | None]:
+    def pull_so_far(self, batch: Batch) -> PullOf:
         """What items get that users have met, given the vectors that predict, [B, D]."""
         if self.repeats is None:
-            return lambda _: None
-        return functools.partial(self.repeats.pull, met=met_so_far(batch, self.softmax.items))
+            return lambda vectors, question=None: None  # noqa: ARG005  # as the protocol names them
+        pull, met = self.repeats.pull, met_so_far(batch, self.softmax.items)
+        return lambda vectors, question=None: pull(vectors, met, question)
 
     def scores(self, encoder: Encoder, batch: Batch) -> Tensor:
         """How likely each item comes next, [B, items], as logits."""

@@ -7,13 +7,16 @@ of its score for the vector h,
 
     (g + w · h) log(1 + sum over events k with item j of exp(a[type of k] + b[age of k]))
 
-the age of an event being the number of distinct times since, in powers of two. All of g, w, a and b
-begin at zero, so training begins at the plain softmax; where nobody repeats, g turns negative.
+the age of an event being the number of distinct times since, in powers of two. All of g, w and a
+begin at zero, so training begins at the plain softmax; b begins at the logarithm of 1 / age, as
+what was met lately is likeliest to come again (Anderson et al., "The Dynamics of Repeat
+Consumption", 2014). Where nobody repeats, g turns negative.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import torch
@@ -130,25 +133,32 @@ class Repeats(nn.Module):
     Args:
         width: Width D of the vectors that predict.
         types: Size of the vocabulary of event types.
+        questions: Kinds of targets that have a and b of their own.
     """
 
-    def __init__(self, width: int, types: int) -> None:
+    def __init__(self, width: int, types: int, questions: int = 1) -> None:
         super().__init__()
-        self.gain = nn.Parameter(torch.zeros(()))
+        self.gain = nn.Parameter(torch.zeros(questions, 1))
         self.gain_of_vector = nn.Parameter(torch.zeros(width))
-        self.of_type = nn.Parameter(torch.zeros(types, 1))
-        self.of_age = nn.Parameter(torch.zeros(AGES, 1))
+        self.of_type = nn.Parameter(torch.zeros(questions * types, 1))
+        by_age = -math.log(2) / SCALE * torch.arange(AGES)
+        self.of_age = nn.Parameter(by_age.repeat(questions)[:, None])
+        self.types = types
 
-    def pull(self, vectors: Tensor, met: Met) -> Pull:
+    def pull(self, vectors: Tensor, met: Met, question: Tensor | None = None) -> Pull:
         """What each item that was met gets on top of its score.
 
         Args:
             vectors: What predicts, [N, D].
             met: What was met by then.
+            question: Kind of each target, [N]; the first by default.
         """
-        kind = known_tokens(met.event_type, len(self.of_type))
-        weight = F.embedding(kind, self.of_type) + F.embedding(met.age, self.of_age)
+        asked = torch.zeros(len(vectors), dtype=torch.int64) if question is None else question
+        of_event = asked[met.row][met.of_event]
+        kind = of_event * self.types + known_tokens(met.event_type, self.types)
+        age = of_event * AGES + met.age
+        weight = F.embedding(kind, self.of_type) + F.embedding(age, self.of_age)
         weight = (SCALE * weight[:, 0]).clamp(max=WEIGHT_AT_MOST).exp()
         total = weight.new_zeros(len(met.row)).index_add(0, met.of_event, weight)
-        gain = SCALE * self.gain + vectors @ self.gain_of_vector
+        gain = SCALE * F.embedding(asked, self.gain)[:, 0] + vectors @ self.gain_of_vector
         return Pull(met, gain[met.row] * total.log1p())

@@ -8,8 +8,8 @@ Loss of a vector h, in the width of items, with a next event of type b and item 
 CE of t for the vector h + W2 gelu(W1 [h; e_b]), e_b being an embedding of the type; c, learned,
 begins at the log share of each type, W and W2 at zero, so that training begins at `next_item`.
 Which vector predicts which event: ``next_events``; the second term: ``item_softmax``, with a pull
-to items met before that may differ by type: ``repeats``. Left out of
-MBGen: item codes instead of items, the interleaved tokens, experts by position, beam search.
+to items met before that is learned by type: ``repeats``. Left out of MBGen: item codes instead of
+items, the interleaved tokens, experts by position, beam search.
 """
 
 from __future__ import annotations
@@ -54,9 +54,10 @@ class TypeThenItem(NextItem):
     options_type: ClassVar[type[Settings]] = TypeThenItemOptions
 
     def __init__(self, encoder: Encoder, data: TrainingSet, options: TypeThenItemOptions) -> None:
-        super().__init__(encoder, data, options)
+        types = len(data.type_frequency)
+        super().__init__(encoder, data, options, questions=types)
         self.type_weight = options.type_weight
-        self.types = len(data.type_frequency)
+        self.types = types
         width = encoder.item_vectors().shape[1]
         self.type_scores = nn.Linear(width, self.types)
         self.type_vectors = nn.Embedding(self.types, width)
@@ -99,7 +100,7 @@ class TypeThenItem(NextItem):
         type_scores = self.type_scores(vectors)[:, UNKNOWN + 1 :]
         type_loss = F.cross_entropy(type_scores, kind - UNKNOWN - 1, reduction="sum")
         given = self._given(vectors, kind)
-        pull = self.pull(given, batch, users[chosen], places[chosen])
+        pull = self.pull(given, batch, users[chosen], places[chosen], kind)
         item_loss = self.softmax(encoder.item_vectors(), given, target, draws, pull)
         return Loss(item_loss + self.type_weight * type_loss, len(target))
 
@@ -133,8 +134,9 @@ class TypeThenItem(NextItem):
         items, pull = encoder.item_vectors(), self.pull_so_far(batch)
 
         def score(user: Tensor, kind: int) -> Tensor:
-            given = self._given(user, torch.full((len(user),), kind))
-            return self.softmax.scores(items, given, pull(given))
+            kinds = torch.full((len(user),), kind)
+            given = self._given(user, kinds)
+            return self.softmax.scores(items, given, pull(given, kinds))
 
         return score
 
