@@ -91,11 +91,12 @@ def main() -> None:
             f"encoders_people_{kind}", f"Encoders and objectives: people ({kind} form)",
             demographic(), wanted, draws or DRAWS, o.seed, epochs, [SEEN],
         )  # fmt: skip
+    number = 3 if o.long else 2
     others = [SHOPS[name]() for name in data if name != "complete_journey"]
     audiences = [
         audience
         for shop in others
-        for audience in behavioural(shop, shop.cut, shop.end, 3, removed=False)
+        for audience in behavioural(shop, shop.cut, shop.end, number, removed=False)
     ]
     if audiences:
         examine(

@@ -65,7 +65,7 @@ class HistoryEffect(NextItem):
         """The loss of an encoder on a batch."""
         vectors, users, places = vectors_before(encoder, batch, draws)
         target = batch.item[users, places]
-        chosen = self.softmax.choose(target, draws)
+        chosen = self.choose(target, batch, draws)
         vectors, target = self.project(vectors[chosen]), target[chosen]
         if not len(target):
             return Loss(vectors.sum(), 0)

@@ -27,6 +27,8 @@ from kinsight.objectives.base import TrainingSet
 from kinsight.objectives.ranking import SCORES_AT_MOST
 from kinsight.objectives.repeats import Met, Pull
 
+SCORES_AN_EVENT = 4
+"""An event that was met before weighs as so many scores: it is known by several whole numbers."""
 OTHER = "use `train.encoder: {name: random}`, which needs no training"
 
 
@@ -60,7 +62,7 @@ class ItemSoftmax(nn.Module):
         self.log_expected = expected.log().float()
         self.bias = nn.Parameter(log_share(frequency))
 
-    def choose(self, target: Tensor, draws: torch.Generator) -> Tensor:
+    def choose(self, target: Tensor, draws: torch.Generator, events: int = 0) -> Tensor:
         """Places of the targets that are scored: known ones, a sample where there are too many.
 
         Unknown items, and those of a later vocabulary version, cannot be told apart.
@@ -68,13 +70,14 @@ class ItemSoftmax(nn.Module):
         Args:
             target: Item indices, [N].
             draws: Source of random draws.
+            events: Longest history, where each target is compared with what came before it.
 
         Returns:
             [n], int64.
         """
         known = torch.nonzero((target > UNKNOWN) & (target < self.items))[:, 0]
         candidates = self.items if self.full else self.from_batch + self.uniform
-        most = max(1, SCORES_AT_MOST // candidates)
+        most = max(1, SCORES_AT_MOST // max(candidates, SCORES_AN_EVENT * events))
         if len(known) > most:
             known = known[torch.randperm(len(known), generator=draws)[:most]]
         return known

@@ -76,13 +76,18 @@ class NextItem(ItemObjective):
         """The loss of an encoder on a batch."""
         vectors, users, places = vectors_before(encoder, batch, draws)
         target = batch.item[users, places]
-        chosen = self.softmax.choose(target, draws)
+        chosen = self.choose(target, batch, draws)
         vectors, target = self.project(vectors[chosen]), target[chosen]
         if not len(target):
             return Loss(vectors.sum(), 0)
         pull = self.pull(vectors, batch, users[chosen], places[chosen])
         loss = self.softmax(encoder.item_vectors(), vectors, target, draws, pull)
         return Loss(loss, len(target))
+
+    def choose(self, target: Tensor, batch: Batch, draws: torch.Generator) -> Tensor:
+        """Places of the targets that are scored; see ``ItemSoftmax.choose``."""
+        events = 0 if self.repeats is None else batch.item.shape[1]
+        return self.softmax.choose(target, draws, events)
 
     def pull(
         self,

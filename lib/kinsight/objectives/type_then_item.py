@@ -93,7 +93,7 @@ class TypeThenItem(NextItem):
         kind = batch.event_type[users, places]
         known = (kind > UNKNOWN) & (kind < self.types)
         target = torch.where(known, batch.item[users, places], UNKNOWN)
-        chosen = self.softmax.choose(target, draws)
+        chosen = self.choose(target, batch, draws)
         vectors, target, kind = self.project(vectors[chosen]), target[chosen], kind[chosen]
         if not len(target):
             return Loss(vectors.sum(), 0)
