@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import fcntl
 import importlib.metadata
@@ -10,7 +11,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,10 @@ def circumstances(*packages: str) -> dict[str, Any]:
         packages: Distributions whose versions matter.
     """
     commit = _git("rev-parse", "--short=12", "HEAD")
-    changed = _git("status", "--porcelain", "--", "lib")
+    changed = _git("status", "--porcelain", "--", ":/lib", ":/benchmarks/**/*.py")
     return {
         "date": dt.date.today().isoformat(),
-        "commit": f"{commit}, lib changed since" if changed else commit,
+        "commit": f"{commit}, changed since" if changed else commit,
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
@@ -37,7 +38,14 @@ def circumstances(*packages: str) -> dict[str, Any]:
     }
 
 
-def save(name: str, result: dict[str, Any], title: str, text: str, folder: Path = FOLDER) -> None:
+def save(
+    name: str,
+    result: dict[str, Any],
+    title: str,
+    text: str,
+    folder: Path = FOLDER,
+    head: str = HEAD,
+) -> None:
     """Write results/NAME.json and put its section into RESULTS.md, in place of an older one.
 
     Args:
@@ -46,23 +54,35 @@ def save(name: str, result: dict[str, Any], title: str, text: str, folder: Path 
         title: Heading of the section.
         text: The section, in Markdown.
         folder: Where both are.
+        head: What a new page begins with.
     """
     (folder / "results").mkdir(parents=True, exist_ok=True)
     path = folder / "results" / f"{name}.json"
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    page = folder / "RESULTS.md"
     section = f"## {title}\n\n{text.strip()}\n\n_`results/{name}.json`_\n"
     pattern = rf"## [^\n]*\n(?:(?!^## ).*\n)*?_`results/{re.escape(name)}\.json`_\n"
-    # Tables may be made side by side; the lock goes with the file.
-    with (folder / "RESULTS.md").open("a+", encoding="utf-8") as page:
-        fcntl.flock(page, fcntl.LOCK_EX)
-        page.seek(0)
-        old = page.read() or HEAD
+    # Tables may be made side by side.
+    with _locked(folder):
+        old = page.read_text(encoding="utf-8") if page.exists() else head
         if re.search(pattern, old, re.MULTILINE):
-            old = re.sub(pattern, lambda _: section, old, count=1, flags=re.MULTILINE)
+            new = re.sub(pattern, lambda _: section, old, count=1, flags=re.MULTILINE)
         else:
-            old = f"{old.rstrip()}\n\n{section}"
-        page.truncate(0)
-        page.write(old)
+            new = f"{old.rstrip()}\n\n{section}"
+        whole = page.with_suffix(".new")
+        whole.write_text(new, encoding="utf-8")
+        whole.replace(page)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

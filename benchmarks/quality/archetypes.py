@@ -12,7 +12,7 @@ of the other half among everybody else.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
@@ -29,8 +29,9 @@ from benchmarks.quality.lookalike import (
     measure,
     notes_of,
     rows_of,
+    train_all,
 )
-from benchmarks.quality.recipes import Recipe, make_before, recipes
+from benchmarks.quality.recipes import Made, recipes
 from benchmarks.quality.segments import Cut, groupings
 from benchmarks.quality.shops import PLANTED, archetypes_of, planted
 from kinsight.config import SegmentConfig
@@ -41,17 +42,14 @@ LONG_HISTORY = 20
 SHORT_AUDIENCES = tables.CLUSTERS
 
 
-def segment_rows(
-    past: Past, wanted: Sequence[Recipe], seeds: Sequence[int], seed: int, epochs: int
-) -> list[list[str]]:
+def segment_rows(past: Past, trained: Mapping[str, Made], seeds: Sequence[int]) -> list[list[str]]:
     """A row a way to group: agreement with the truth, of all and of long histories; stability."""
     rows = np.flatnonzero(past.events >= SegmentConfig().minimum_events)
     nothing = np.zeros((len(rows), 0), dtype=bool)
     cut = Cut(past, rows, nothing, past.feature("frequency")[rows])
     truth = archetypes_of(past.ids[rows])
     is_long = past.events[rows] > LONG_HISTORY
-    made = [make_before(past, recipe, seed, {"epochs": epochs}, PLANTED) for recipe in wanted]
-    vectors = {m.recipe.name: m.vectors(past.histories) for m in made}
+    vectors = {name: made.vectors(past.histories) for name, made in trained.items()}
     found = []
     for name, group in groupings(cut, vectors, SegmentConfig(), len(ARCHETYPES)).items():
         with threadpool_limits(1):
@@ -87,6 +85,7 @@ def main() -> None:
     seeds = list(range(o.draws or (20 if o.long else 4)))
     shop = planted()
     past = past_of(shop, shop.end)
+    trained, refused = train_all(tuple(wanted), past, o.seed, epochs, PLANTED)
     tables.keep(
         f"archetypes_segments_{kind}",
         f"Planted archetypes: segments ({kind} form)",
@@ -95,7 +94,8 @@ def main() -> None:
         f"grouped; long histories: more than {LONG_HISTORY} events. {len(seeds)} seeds, mean ± "
         "std; stability: two seeds' segments. Nothing is chosen on what is measured.",
         ["segments from", "all", "long histories", "seed stability"],
-        segment_rows(past, wanted, seeds, o.seed, epochs), {},
+        segment_rows(past, trained, seeds), {},
+        [f"Refused: {told}" for told in refused],
     )  # fmt: skip
     number = o.audiences or (len(ARCHETYPES) if o.long else SHORT_AUDIENCES)
     rows = functools.partial(all_ways, with_tuned=o.long)

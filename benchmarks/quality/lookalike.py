@@ -117,12 +117,11 @@ def crowd_of(audience: Audience, trained: Mapping[str, Made], with_scores: bool 
     past = audience.past
     crowd = _everybody(past, tuple(trained.values()))
     scores: dict[str, FloatArray] = {}
-    if audience.items is not None and with_scores:
+    # Of removed events nothing is left to count, nor to come back to.
+    if audience.items is not None and with_scores and not audience.removed:
         items = audience.items
-        if not audience.removed:
-            item = past.counts("item")
-            taken = np.asarray(item[:, items].sum(axis=1)).ravel()
-            scores[SO_FAR] = taken / np.maximum(past.events, 1)
+        taken = np.asarray(past.counts("item")[:, items].sum(axis=1)).ravel()
+        scores[SO_FAR] = taken / np.maximum(past.events, 1)
         for name, made in trained.items():
             for objective in made.objectives.values():
                 if isinstance(objective, ItemObjective) and len(items):

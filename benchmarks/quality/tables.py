@@ -116,15 +116,11 @@ def keep(
     folder = folder or FOLDER
     markdown = table(columns, rows)
     text = "\n\n".join([about.strip(), markdown, *notes])
-    page = folder / "RESULTS.md"
-    if not page.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        page.write_text(HEAD, encoding="utf-8")
     result = {
         "circumstances": circumstances(*PACKAGES),
         "columns": list(columns),
         "rows": [[str(cell) for cell in row] for row in rows],
         **more,
     }
-    save(name, result, title, text, folder)
+    save(name, result, title, text, folder, HEAD)
     print(f"{title}\n\n{text}\n")

@@ -36,7 +36,11 @@ def buckets_of(length: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.bool_]
 
 
 def lookalike_by_length(
-    audiences: Sequence[Audience], wanted: Sequence[Recipe], seed: int, epochs: int
+    audiences: Sequence[Audience],
+    wanted: Sequence[Recipe],
+    seed: int,
+    epochs: int,
+    with_auto: bool = True,
 ) -> tuple[ByBucket, list[str]]:
     """One AUC an audience in each bucket; NaN where it has too few members."""
     found: ByBucket = {}
@@ -47,7 +51,7 @@ def lookalike_by_length(
         crowd = crowd_of(audience, trained)
         members = np.isin(crowd.users.ids, audience.members)
         places = buckets_of(np.exp(crowd.users.activity).round().astype(np.int64))
-        for way in all_ways(crowd):
+        for way in all_ways(crowd, with_auto):
             scores, pool = ranked(way, crowd, members, f"quality:{seed}:{audience.name}:0")
             for bucket, inside in places.items():
                 value = _auc(scores, members, pool & inside)
@@ -100,7 +104,7 @@ def main() -> None:
         shop = SHOPS[name]()
         number = o.audiences or (15 if o.long else 3)
         audiences = behavioural(shop, shop.cut, shop.end, number, removed=False)
-        by_auc, refused = lookalike_by_length(audiences, wanted, o.seed, epochs)
+        by_auc, refused = lookalike_by_length(audiences, wanted, o.seed, epochs, o.long)
         by_hits, refused_too = next_item_by_length(exam(name), wanted, o.seed, epochs)
         for what, found, told in (
             ("lookalike", by_auc, "AUC, mean (audiences that can be measured)"),

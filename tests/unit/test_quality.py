@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pandas as pd
 import pytest
+from benchmarks import results
 from benchmarks.quality import (
     archetypes,
     encoders,
@@ -312,6 +314,27 @@ def test_tables_are_kept_as_json_and_markdown(tmp_path: Path):
     kept = json.loads((tmp_path / "results" / "one.json").read_text(encoding="utf-8"))
     assert kept["rows"] == [["2"]]
     assert kept["x"] == 1
+
+
+def _keep_one(folder: Path, name: str) -> None:
+    tables.keep(name, f"Title {name}", "About it.", ["a"], [[name]], {}, folder=folder)
+
+
+def test_tables_made_side_by_side_are_all_kept(tmp_path: Path):
+    names = [f"table_{n}" for n in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(functools.partial(_keep_one, tmp_path), names))
+    page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert page.startswith("# How good the models are")
+    assert all(page.count(f"## Title {name}\n") == 1 for name in names)
+
+
+def test_what_was_measured_says_whether_the_code_was_committed(monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    monkeypatch.setattr(results, "_git", lambda *a: asked.append(a) or "x")
+    assert results.circumstances()["commit"] == "x, changed since"
+    # From the root, wherever the command runs.
+    assert all(path.startswith(":/") for path in asked[1][3:])
 
 
 HEAVY = [pytest.param(table, marks=pytest.mark.heavy) for table in (lookalike, thin)]

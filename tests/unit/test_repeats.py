@@ -15,7 +15,7 @@ from kinsight.encoders.base import Encoder
 from kinsight.encoders.batch import Batch
 from kinsight.encoders.histories import Histories
 from kinsight.encoders.registry import build_encoder
-from kinsight.objectives.item_softmax import ItemSoftmax
+from kinsight.objectives.item_softmax import ItemSoftmax, ItemSoftmaxOptions
 from kinsight.objectives.next_item import NextItem
 from kinsight.objectives.registry import build_objectives
 from kinsight.objectives.repeats import SCALE, Repeats, met_before, met_so_far
@@ -70,15 +70,18 @@ def test_a_pull_follows_the_formula_over_strictly_earlier_events() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["next_item", "history_effect"])
+@pytest.mark.parametrize("name", ["next_item", "history_effect", "type_then_item"])
 @settings(deadline=None, max_examples=20)  # timing depends on the machine
 @given(st.lists(st.integers(2, 12), min_size=1, max_size=4), st.integers(0, 1_000))
 def test_the_loss_of_a_target_is_the_score_of_the_history_before_it(
     name: str, lengths: list[int], seed: int
 ) -> None:
     encoder = build_encoder("transformer", SMALL, SIZES, seed=1).eval()
-    objective = objective_of(encoder, name, **{"effect_weight": 1e-9} if "effect" in name else {})
-    batch = Batch.of(random_histories(lengths, seed, items=6))
+    other = {"history_effect": {"effect_weight": 1e-9}, "type_then_item": {"type_weight": 1e-9}}
+    objective = objective_of(encoder, name, **other.get(name, {}))
+    histories = random_histories(lengths, seed, items=6)
+    histories.columns["event_type"][:] = PURCHASE
+    batch = Batch.of(histories)
     expected, targets = 0.0, 0
     with torch.inference_mode():
         for user, length in enumerate(lengths):
@@ -89,12 +92,42 @@ def test_the_loss_of_a_target_is_the_score_of_the_history_before_it(
                     continue
                 at = user * batch.item.shape[1] + torch.arange(earlier)[None]
                 one = batch.gather(at, torch.tensor([earlier]))
-                scores = objective.scores(encoder, one)[:, 2:].log_softmax(1)
+                scores = objective.purchase_scores(encoder, one)[:, 2:].log_softmax(1)
                 expected -= float(scores[0, target - 2])
                 targets += 1
         loss = objective(encoder, batch, torch.Generator())
     assert loss.targets == targets
     assert float(loss.total) == pytest.approx(expected, rel=1e-3, abs=1e-3)
+
+
+def test_the_loss_of_an_encoder_that_reads_both_ways_is_the_score_of_what_it_was_shown() -> None:
+    encoder = build_encoder("gru", {**SMALL, "bidirectional": True}, SIZES, seed=1).eval()
+    objective = objective_of(encoder)
+    # Two times each, so that there is one place to cut.
+    batch = Batch.of(from_items([[(3, 1), (4, 1), (3, 2), (9, 2)], [(5, 1), (5, 4)]]))
+    past = Batch.of(from_items([[(3, 1), (4, 1)], [(5, 1)]]))
+    with torch.inference_mode():
+        scores = objective.scores(encoder, past)[:, 2:].log_softmax(1)
+        loss = objective(encoder, batch, torch.Generator().manual_seed(1))
+    expected = -scores[[0, 0, 1], [1, 7, 3]].sum()
+    assert float(loss.total) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_products_are_those_of_each_vector_with_each_item_before_it() -> None:
+    batch = Batch.of(random_histories([6, 1, 9], seed=3))
+    users, places = torch.nonzero(batch.present & (batch.group > 0), as_tuple=True)
+    shuffled = torch.randperm(len(users), generator=torch.Generator().manual_seed(1))
+    met = met_before(batch, users[shuffled], places[shuffled], 20)
+    vectors, table = torch.randn(len(users), 4), torch.randn(20, 4)
+    expected = (vectors[met.row] * table[met.item]).sum(1)
+    torch.testing.assert_close(met.products(vectors, table), expected)
+
+
+def test_of_long_histories_fewer_targets_are_scored() -> None:
+    softmax = ItemSoftmax(torch.ones(30), ItemSoftmaxOptions())
+    target, draws = torch.full((100_000,), 5), torch.Generator().manual_seed(1)
+    assert len(softmax.choose(target, draws)) == 100_000
+    assert len(softmax.choose(target, draws, events=1_000)) == 4_194
 
 
 def test_the_sampled_loss_with_a_pull_estimates_the_full_one() -> None:

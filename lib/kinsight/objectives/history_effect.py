@@ -4,16 +4,16 @@ Source: Zhang et al., CFT (arXiv 2410.22809): CE(y | x, h) + .1 · CE(y | logits
 none)); the second term fits to the target the effect of the behaviour h alone.
 
 Here y is an item of the next time (``next_events``), the logits of a history are v·E + b as in
-``item_softmax``, and those of none are b: what a zero vector gives, popularity. So the effect of
-item j is v·E_j, and what having met it adds (``repeats``). Its cross-entropy is taken over
+``item_softmax``, and those of none are b: what a zero vector gives, popularity. So the effect e_j
+of item j is v·E_j, and what having met it adds (``repeats``). Its cross-entropy is taken over
 candidates as likely as they are without a history, each at its share p_j of all events: CE of
-softmax(v·E + log p). Over items all alike, as the paper takes tokens, the effect would have to
+softmax(e + log p). Over items all alike, as the paper takes tokens, the effect would have to
 explain popularity too, and the sum of both terms is least where b is zero and the vector carries
-everything. With p its optimum is v·E = log P(y | h) / P(y), which fits the first term as well: the
+everything. With p its optimum is e = log P(y | h) / P(y), which fits the first term as well: the
 vector is left with what behaviour adds to popularity. (On planted shops of skewed popularity, the
 slope of v·E on log p was .01 to .03 either with this term or without it, as b begins at log p; and
 .2 to .8 over items alike. Of vectors that carried all of it before, this term at weight 1 left two
-thirds of what `next_item` left, at equal quality.)
+thirds of what `next_item` left, at equal quality; all without ``repeats``.)
 
 Left out: x. Attributes of users are not in sequences, so what they explain stays in the vector;
 weights by token, for an item is one.

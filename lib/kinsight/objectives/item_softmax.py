@@ -129,7 +129,7 @@ class ItemSoftmax(nn.Module):
             wrong = wrong.masked_fill(_is_met(met, drawn, self.items), -torch.inf)
             again = met.item == target[met.row]
             right = right.index_add(0, met.row[again], pull.value[again])
-            own = wrong.new_full(met.items[met.users].shape, -torch.inf)
+            own = wrong.new_full((len(wrong), met.items.shape[1]), -torch.inf)
             others = (met.row[~again], met.place[~again])
             wrong = torch.cat([wrong, own.index_put(others, scores[~again])], dim=1)
         scores = torch.cat([right[:, None], wrong], dim=1)

@@ -48,7 +48,6 @@ class Met:
         age: Bucket of each event's age, [E].
         items: Items of the batch, [B, L].
         users: Rows of the batch that the histories are of, [N].
-        places: A place in it for each; no two histories share row and place, [N].
     """
 
     row: Tensor
@@ -59,7 +58,6 @@ class Met:
     age: Tensor
     items: Tensor
     users: Tensor
-    places: Tensor
 
     def products(self, vectors: Tensor, table: Tensor) -> Tensor:
         """The product of each history's vector with each of its items.
@@ -73,10 +71,14 @@ class Met:
         Returns:
             [U].
         """
-        every = vectors.new_zeros(*self.items.shape, vectors.shape[1])
-        every = every.index_put((self.users, self.places), vectors)
-        pairs = every @ table[known_tokens(self.items, len(table))].mT
-        return pairs[self.users[self.row], self.places[self.row], self.place]
+        distinct, own, histories = torch.unique(self.users, return_inverse=True, return_counts=True)
+        order = own.argsort(stable=True)
+        slot = torch.empty_like(own)
+        slot[order] = torch.arange(len(own)) - (histories.cumsum(0) - histories)[own[order]]
+        every = vectors.new_zeros(len(distinct), int(histories.max()), vectors.shape[1])
+        every = every.index_put((own, slot), vectors)
+        pairs = every @ table[known_tokens(self.items[distinct], len(table))].mT
+        return pairs[own[self.row], slot[self.row], self.place]
 
 
 def met_before(batch: Batch, users: Tensor, places: Tensor, items: int) -> Met:
@@ -88,16 +90,16 @@ def met_before(batch: Batch, users: Tensor, places: Tensor, items: int) -> Met:
         places: Their places, [N].
         items: Size of the catalogue.
     """
-    return _met(batch, users, places, batch.group[users, places], items)
+    return _met(batch, users, batch.group[users, places], items)
 
 
 def met_so_far(batch: Batch, items: int) -> Met:
     """All that each user of a batch has met."""
     users = torch.arange(len(batch.length))
-    return _met(batch, users, batch.length - 1, batch.group[:, -1] + 1, items)
+    return _met(batch, users, batch.group[:, -1] + 1, items)
 
 
-def _met(batch: Batch, users: Tensor, places: Tensor, now: Tensor, items: int) -> Met:
+def _met(batch: Batch, users: Tensor, now: Tensor, items: int) -> Met:
     """What users had met before their distinct times of some ranks, [N]."""
     item, group = batch.item[users], batch.group[users]
     known = batch.present[users] & (group < now[:, None]) & (item > UNKNOWN) & (item < items)
@@ -106,9 +108,7 @@ def _met(batch: Batch, users: Tensor, places: Tensor, now: Tensor, items: int) -
     latest = torch.zeros_like(found).scatter_reduce(0, of_event, place, "amax")
     age = (now[row] - group[row, place]).log2().floor().long().clamp(max=AGES - 1)
     kind = batch.event_type[users][row, place]
-    return Met(
-        found // items, found % items, latest, of_event, kind, age, batch.item, users, places
-    )
+    return Met(found // items, found % items, latest, of_event, kind, age, batch.item, users)
 
 
 class Pull(NamedTuple):

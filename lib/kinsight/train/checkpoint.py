@@ -30,7 +30,7 @@ from kinsight.progress import Progress
 FOLDER = "_checkpoints"
 WEIGHTS_FILE = "state.safetensors"
 DESCRIPTION_FILE = "state.json"
-FORMAT = 2
+FORMAT = 3
 WRITTEN_APART = ("kept", "best")
 """Fields of a state that are written in another form."""
 

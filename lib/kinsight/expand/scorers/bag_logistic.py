@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy import sparse
@@ -71,7 +70,7 @@ class BagLogistic:
             if chosen.weight:
                 bag = users.bags[field]
                 training = seeds | background
-                [w] = _path(bag[training], seeds[training], (chosen.inverse_penalty,))
+                w = _coefficients(bag[training], seeds[training], chosen.inverse_penalty)
                 _, scale = location_and_scale(bag[calibration] @ w)
                 coefficients[field] = w * (chosen.weight / scale)
         model = BagModel(coefficients, 0.0)
@@ -87,21 +86,16 @@ def _validation_aucs(
     bag: sparse.csr_matrix, seeds: BoolArray, training: BoolArray, validation: BoolArray
 ) -> list[float]:
     """AUC of one field on one inner fold, for each of the penalties."""
-    asked = bag[validation]
-    path = _path(bag[training], seeds[training], PENALTIES)
-    return [auc(asked @ w, seeds[validation]) for w in path]
+    known, asked = bag[training], bag[validation]
+    return [
+        auc(asked @ _coefficients(known, seeds[training], penalty), seeds[validation])
+        for penalty in PENALTIES
+    ]
 
 
-def _path(
-    bag: sparse.csr_matrix, seeds: BoolArray, inverse_penalties: Sequence[float]
-) -> Iterator[FloatArray]:
-    """Ridge logistic coefficients [tokens]; seeds and background weigh the same in all.
-
-    Of several penalties, the strongest first, each fit begins where the one before it ended.
-    """
+def _coefficients(bag: sparse.csr_matrix, seeds: BoolArray, inverse_penalty: float) -> FloatArray:
+    """Ridge logistic coefficients [tokens]; seeds and background weigh the same in all."""
     model = LogisticRegression(
-        class_weight="balanced", tol=1e-3, max_iter=200, solver="lbfgs", warm_start=True
+        C=inverse_penalty, class_weight="balanced", tol=1e-3, max_iter=200, solver="lbfgs"
     )
-    for inverse_penalty in inverse_penalties:
-        model.set_params(C=inverse_penalty).fit(bag, seeds)
-        yield np.array(model.coef_[0], dtype=np.float64)
+    return np.asarray(model.fit(bag, seeds).coef_[0], dtype=np.float64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -35,9 +34,9 @@ class Logistic:
         """Choose the penalty by cross-validation; the strongest of equally good ones."""
         aucs = np.zeros(len(PENALTIES))
         for training, validation in inner_folds(users, seeds, background):
-            asked = users.rows(validation)
-            models = self.path(users, seeds & training, background & training, PENALTIES)
-            aucs += [auc(model.score(asked), seeds[validation]) for model in models]
+            for place, penalty in enumerate(PENALTIES):
+                model = self.regress(users, seeds & training, background & training, penalty)
+                aucs[place] += auc(model.score(users.rows(validation)), seeds[validation])
         return PENALTIES[int(np.argmax(aucs))]
 
     def fit(
@@ -64,42 +63,24 @@ class Logistic:
     def regress(
         self, users: Users, seeds: BoolArray, background: BoolArray, inverse_penalty: float
     ) -> LinearModel:
-        """As ``path``, with one penalty."""
-        [model] = self.path(users, seeds, background, (inverse_penalty,))
-        return model
-
-    def path(
-        self,
-        users: Users,
-        seeds: BoolArray,
-        background: BoolArray,
-        inverse_penalties: Sequence[float],
-    ) -> list[LinearModel]:
         """Fit without standardisation; zeros where no seed or nobody of the background has numbers.
 
         Args:
             users: All users at hand [n].
             seeds: Training seeds [n].
             background: Unlabelled users to learn against [n].
-            inverse_penalties: Inverse ridge strengths, the strongest ridge first: each fit begins
-                where the one before it ended.
+            inverse_penalty: Inverse ridge strength.
         """
         numbers, has_numbers = numbers_of(users, self.source)
         known = has_numbers & (seeds | background)
         rows, labels = numbers[known], seeds[known]
         if labels.all() or not labels.any():
-            nothing = LinearModel(np.zeros(numbers.shape[1]), 0.0, self.source)
-            return [nothing for _ in inverse_penalties]
-        # Taking the mean off changes no ranking; it keeps the solver from chasing the intercept.
-        rows = rows - rows.mean(axis=0)
-        scale = np.sqrt(np.mean(np.sum(rows**2, axis=1))) or 1.0
-        rows = rows / scale
+            return LinearModel(np.zeros(numbers.shape[1]), 0.0, self.source)
+        scale = np.sqrt(np.mean(np.sum((rows - rows.mean(axis=0)) ** 2, axis=1))) or 1.0
         model = LogisticRegression(
-            class_weight="balanced", tol=1e-4, max_iter=200, solver="lbfgs", warm_start=True
+            C=inverse_penalty, class_weight="balanced", tol=1e-4, max_iter=200, solver="lbfgs"
         )
-        found = []
-        for inverse_penalty in inverse_penalties:
-            model.set_params(C=inverse_penalty).fit(rows, labels)
-            coefficients = np.array(model.coef_[0] / scale, dtype=np.float64)
-            found.append(LinearModel(coefficients, 0.0, self.source))
-        return found
+        # Taking the mean off changes no ranking; it keeps the solver from chasing the intercept.
+        model.fit((rows - rows.mean(axis=0)) / scale, labels)
+        coefficients = np.asarray(model.coef_[0] / scale, dtype=np.float64)
+        return LinearModel(coefficients, 0.0, self.source)
