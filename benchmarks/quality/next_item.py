@@ -56,6 +56,11 @@ AT = (10, 20)
 PURCHASES = "purchase HR@10"
 BY_ITEM, BY_TYPE = (f"{TRAINED_ENCODER} + {name}" for name in ("next_item", "type_then_item"))
 """Recipes that are compared by the next purchase, which one of them foretells as such."""
+CHOSEN = {
+    BEAUTY: "the settings of training and transformer",
+    "alibaba2014": "at what weights by age repeats begin",
+}
+"""What the validation part of a data set chose."""
 PUBLISHED = (
     ("popularity, published", ".0152", ".0068", "", ""),
     ("GRU4Rec, published", ".0283", ".0137", "", ""),
@@ -355,7 +360,7 @@ def report(
         f"{users:,} users, {len(of.frequency) - UNKNOWN - 1:,} items; at most "
         f"{training['epochs']} epochs, stopped by the {stop_by} of held-out users of the training "
         "part; the validation column chose "
-        f"{'the settings of training and transformer' if of.name == BEAUTY else 'nothing'}, "
+        f"{CHOSEN.get(of.name, 'nothing')}, "
         f"the test column nothing. A rate has a standard error of at most {error:.3f}. Difference: "
         "HR@10 paired by user with popularity, 95 % interval."
         + (f" Purchases: of the {buyers} users who purchase something at "
