@@ -314,8 +314,6 @@ def main() -> None:
         report_behaviour(cells, kind, draws)
     if BEAUTY in data:
         audiences, epochs = attributes(o.audiences or 15), o.epochs or BEAUTY_EPOCHS
-        # `auto` takes minutes for each audience among so many users.
-        rows = functools.partial(all_ways, with_auto=o.long, with_tuned=o.long)
         cells = measure(audiences, wanted, 1, o.seed, epochs, rows=rows)
         report_attributes(cells, kind)
 
