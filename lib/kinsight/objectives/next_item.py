@@ -9,7 +9,7 @@ loss: ``item_softmax``. Items that the user met before have a pull of their own:
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -23,14 +23,7 @@ from kinsight.objectives.base import ItemObjective, Loss, TrainingSet
 from kinsight.objectives.item_softmax import ItemSoftmax, ItemSoftmaxOptions, require_next_items
 from kinsight.objectives.next_events import best_over_interests, vectors_before
 from kinsight.objectives.ranking import next_item_measures, next_purchase_measures
-from kinsight.objectives.repeats import Pull, Repeats, met_before, met_so_far
-
-
-class PullOf(Protocol):
-    """The pull on items that the users of a batch have met."""
-
-    def __call__(self, vectors: Tensor, question: Tensor | None = None) -> Pull | None:
-        """For the vectors that predict, [B, D], and the kinds of targets, [B]."""
+from kinsight.objectives.repeats import Met, Pull, Repeats, met_before, met_so_far
 
 
 class NextItemOptions(ItemSoftmaxOptions):
@@ -100,23 +93,27 @@ class NextItem(ItemObjective):
         """What items get that users, [n], had met strictly before their events at places, [n]."""
         if self.repeats is None:
             return None
-        met = met_before(batch, users, places, self.softmax.items)
-        return self.repeats.pull(vectors, met, question)
+        return self.pull_of(vectors, met_before(batch, users, places, self.softmax.items), question)
 
-    def pull_so_far(self, batch: Batch) -> PullOf:
-        """What items get that users have met, given the vectors that predict, [B, D]."""
-        if self.repeats is None:
-            return lambda vectors, question=None: None  # noqa: ARG005  # as the protocol names them
-        pull, met = self.repeats.pull, met_so_far(batch, self.softmax.items)
-        return lambda vectors, question=None: pull(vectors, met, question)
+    def met_so_far(self, batch: Batch) -> Met | None:
+        """What the users of a batch have met, where repeats are learned."""
+        return None if self.repeats is None else met_so_far(batch, self.softmax.items)
+
+    def pull_of(
+        self, vectors: Tensor, met: Met | None, question: Tensor | None = None
+    ) -> Pull | None:
+        """What items get that were met, for the vectors that predict, [n, D]; see ``repeats``."""
+        if self.repeats is None or met is None:
+            return None
+        return self.repeats.pull(vectors, met, question)
 
     def scores(self, encoder: Encoder, batch: Batch) -> Tensor:
         """How likely each item comes next, [B, items], as logits."""
-        items, pull = encoder.item_vectors(), self.pull_so_far(batch)
+        items, met = encoder.item_vectors(), self.met_so_far(batch)
 
         def score(vectors: Tensor) -> Tensor:
             user = self.project(vectors)
-            return self.softmax.scores(items, user, pull(user))
+            return self.softmax.scores(items, user, self.pull_of(user, met))
 
         return best_over_interests(encoder, batch, score)
 

@@ -131,12 +131,12 @@ class TypeThenItem(NextItem):
 
     def _scores_given(self, encoder: Encoder, batch: Batch) -> Callable[[Tensor, int], Tensor]:
         """Vectors, [B, D], and a type to the scores of every item if that comes, [B, items]."""
-        items, pull = encoder.item_vectors(), self.pull_so_far(batch)
+        items, met = encoder.item_vectors(), self.met_so_far(batch)
 
         def score(user: Tensor, kind: int) -> Tensor:
             kinds = torch.full((len(user),), kind)
             given = self._given(user, kinds)
-            return self.softmax.scores(items, given, pull(given, kinds))
+            return self.softmax.scores(items, given, self.pull_of(given, met, kinds))
 
         return score
 
